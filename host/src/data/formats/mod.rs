@@ -1,0 +1,70 @@
+//! Where data sets come from: presets by name, and formats by `format:path`.
+
+mod cifar;
+mod digits;
+mod folder;
+mod idx;
+mod npy;
+mod npz;
+mod options;
+mod preset;
+mod stream;
+
+use std::path::Path;
+
+use super::dataset::DataSet;
+use super::error::{DataError, list, nearest};
+
+pub use preset::PRESETS;
+
+/// Every format that `use = "format:path"` accepts.
+pub const FORMATS: [&str; 6] = ["idx", "cifar10", "cifar100", "folder", "npz", "clips"];
+
+/// Loads a data set by the text of `use` in a manifest; relative paths begin at `base`.
+///
+/// | text | reads |
+/// |---|---|
+/// | `digits` | 1797 embedded 8x8 digits: the last 360 are the test part |
+/// | `fashion-mnist`, `mnist`, `cifar10`, `cifar100` | the preset's folder |
+/// | `idx:DIR` | the four files of MNIST, plain or gzip, of any rank and type |
+/// | `cifar10:DIR`, `cifar100:DIR` | the binary versions; fine labels |
+/// | `folder:DIR?size=32` | pictures in `train/CLASS`, `test/CLASS`, `val/CLASS`, or in `CLASS` |
+/// | `npz:FILE`, `clips:FILE` | arrays `train_image`, `test_frames`, ..., or Keras' `x_train`, ... |
+///
+/// Digits keep the order of their source, which does not tell the writers apart: both parts may
+/// hold digits by the same hand. A preset's folder is looked for as `$STILLHOUSE_DATA/NAME`, where
+/// packages put it, and as `data/NAME`. A folder without `train` gives a fifth of every class to
+/// the test part (`?test=0.2&seed=0`); pictures are brought to one size by `?size=32` or
+/// `?size=32x48` (height x width), and to grey or colour by `?channels=1` or `3`.
+///
+/// # Errors
+/// Every variant of [`DataError`] but those of loaders and views.
+///
+/// # Example
+/// ```
+/// # use std::path::Path;
+/// let digits = stillhouse::data::open("digits", Path::new("."))?;
+/// assert_eq!((digits.train.len(), digits.test.len(), digits.classes.len()), (1437, 360, 10));
+/// # Ok::<(), stillhouse::data::DataError>(())
+/// ```
+pub fn open(text: &str, base: &Path) -> Result<DataSet, DataError> {
+    let Some((format, place)) = text.split_once(':') else {
+        return preset::load(text, base);
+    };
+    let path = base.join(place);
+    match format {
+        "idx" => idx::load(text, &path, None),
+        "cifar10" => cifar::load(text, &path, &cifar::CIFAR10),
+        "cifar100" => cifar::load(text, &path, &cifar::CIFAR100),
+        "npz" | "clips" => npz::load(text, &path),
+        "folder" => {
+            let (folder, options) = options::parse(place)?;
+            folder::load(text, &base.join(folder), &options)
+        }
+        _ => Err(DataError::UnknownFormat {
+            got: format.to_owned(),
+            nearest: nearest(format, FORMATS),
+            known: list(FORMATS),
+        }),
+    }
+}

@@ -1,0 +1,46 @@
+//! Data: from files to batches. Knows neither tensors nor devices; what it serves are plain vectors
+//! with shapes.
+//!
+//! In the order in which a sample passes through: [`open`] (presets and formats) gives a
+//! [`DataSet`] of [`Samples`], whose fields are shared and whose parts are lists of rows; a
+//! [`Loader`] takes its samples in a random order, augments each one once ([`Augment`]), renders it
+//! for every model ([`ViewSpec`]) and serves [`Batch`]es ahead of time.
+//!
+//! What is served follows from the samples, the seeds, the epoch and the samples' indices alone:
+//! random numbers are counted, not drawn in turn ([`Rng`]), so neither threads, nor batch sizes,
+//! nor a restart change a sample.
+//!
+//! No file, however damaged, makes this room panic or reserve memory that the file could not fill:
+//! what is wrong is a [`DataError`].
+
+mod augment;
+mod batch;
+mod dataset;
+mod error;
+mod field;
+mod formats;
+mod layout;
+mod loader;
+mod prefetch;
+mod recipe;
+mod resize;
+mod rng;
+mod samples;
+mod split;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use augment::Augment;
+pub use batch::{Array, ArrayValues, Batch};
+pub use dataset::DataSet;
+pub use error::DataError;
+pub use field::{Field, Values};
+pub use formats::{FORMATS, PRESETS, open};
+pub use loader::{Loader, LoaderSpec, batches};
+pub use resize::Filter;
+pub use rng::{Rng, RngKey};
+pub use samples::{FRAMES, IMAGE, INDEX, LABEL, Samples, VIEW_PREFIX};
+pub use stats::channel_stats;
+pub use view::ViewSpec;

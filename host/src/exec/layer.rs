@@ -1,0 +1,114 @@
+//! One layer on candle.
+
+use super::pass::PassSpec;
+use crate::data::Rng;
+use crate::graph::LayerKind;
+use crate::ops::{Moment, ParamSet, Staged, run_op};
+use candle_core::{Result, Tensor};
+use stillhouse_plugin::op::Op;
+
+/// Where a layer stands.
+pub(super) struct Env<'a> {
+    pub(super) params: &'a ParamSet,
+    pub(super) path: &'a str,
+    pub(super) spec: &'a PassSpec,
+    pub(super) moment: &'a Moment,
+}
+
+impl Env<'_> {
+    fn name(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.path)
+    }
+
+    fn trained(&self, suffix: &str) -> bool {
+        self.spec.track && !self.spec.frozen.contains(&self.name(suffix))
+    }
+
+    /// A parameter, with gradient where one is wanted; `None` when the layer has none of this name.
+    fn param(&self, suffix: &str) -> Option<Tensor> {
+        let entry = self.params.get(&self.name(suffix))?;
+        Some(if self.trained(suffix) { entry.var.as_tensor().clone() } else { entry.var.as_detached_tensor() })
+    }
+
+    fn needed(&self, suffix: &str) -> Result<Tensor> {
+        self.param(suffix).ok_or_else(|| candle_core::Error::Msg(format!("has no `{suffix}`")))
+    }
+}
+
+/// Output of a layer, and the buffers that it wants changed.
+pub(super) fn run_layer(kind: &LayerKind, inputs: &[Tensor], env: &Env<'_>) -> Result<(Tensor, Vec<Staged>)> {
+    let Some(x) = inputs.first() else { candle_core::bail!("reads nothing") };
+    if let Some(op) = kind.pure_op(x.rank()) {
+        return Ok((one(&op, &[x])?, vec![]));
+    }
+    let output = match kind {
+        LayerKind::BatchNorm { eps, momentum } => return batch_norm(x, *eps, *momentum, env),
+        LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::LayerNorm { .. } => parametric(kind, x, env)?,
+        LayerKind::Linear { .. } => linear(x, env)?,
+        LayerKind::Flatten => x.flatten_from(1)?,
+        LayerKind::Reshape { shape } => {
+            let whole: Vec<usize> = std::iter::once(x.dim(0)?).chain(shape.iter().copied()).collect();
+            x.reshape(whole)?
+        }
+        LayerKind::Add => fold(inputs, &Op::Add)?,
+        LayerKind::Mul => fold(inputs, &Op::Mul)?,
+        LayerKind::Concat => one(&Op::Concat { dim: 1 }, &inputs.iter().collect::<Vec<_>>())?,
+        LayerKind::Dropout { p } if env.spec.training => dropout(x, *p, env)?,
+        _ => x.clone(),
+    };
+    Ok((output, vec![]))
+}
+
+fn one(op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
+    let mut outputs = run_op(op, inputs, inputs[0].device())?;
+    if outputs.is_empty() { candle_core::bail!("`{}` gave nothing", op.name()) } else { Ok(outputs.swap_remove(0)) }
+}
+
+fn fold(inputs: &[Tensor], op: &Op) -> Result<Tensor> {
+    inputs[1..].iter().try_fold(inputs[0].clone(), |sum, next| one(op, &[&sum, next]))
+}
+
+fn parametric(kind: &LayerKind, x: &Tensor, env: &Env<'_>) -> Result<Tensor> {
+    let Some(op) = kind.parametric_op(x.rank()) else { candle_core::bail!("is no operation") };
+    let (weight, bias) = (env.needed("weight")?, env.param("bias"));
+    match &bias {
+        Some(bias) => one(&op, &[x, &weight, bias]),
+        None => one(&op, &[x, &weight]),
+    }
+}
+
+fn linear(x: &Tensor, env: &Env<'_>) -> Result<Tensor> {
+    let y = one(&Op::Matmul, &[x, &env.needed("weight")?.t()?])?;
+    match env.param("bias") {
+        Some(bias) => one(&Op::Add, &[&y, &bias]),
+        None => Ok(y),
+    }
+}
+
+/// By the batch in training, unless the layer is frozen; the running statistics then move after the update.
+fn batch_norm(x: &Tensor, eps: f64, momentum: f64, env: &Env<'_>) -> Result<(Tensor, Vec<Staged>)> {
+    let (weight, bias) = (env.needed("weight")?, env.needed("bias")?);
+    let (old_mean, old_var) = (env.needed("running_mean")?, env.needed("running_var")?);
+    let frozen = ["weight", "bias"].iter().all(|suffix| env.spec.frozen.contains(&env.name(suffix)));
+    if !env.spec.training || frozen {
+        let y = one(&Op::BatchNormEval { eps }, &[x, &weight, &bias, &old_mean, &old_var])?;
+        return Ok((y, vec![]));
+    }
+    let outputs = run_op(&Op::BatchNormTrain { eps }, &[x, &weight, &bias], x.device())?;
+    let [y, mean, variance] = <[Tensor; 3]>::try_from(outputs).map_err(|_| candle_core::Error::Msg("wants three results".into()))?;
+    let moved = |old: &Tensor, new: &Tensor, suffix: &str| -> Result<Staged> {
+        let value = (old.affine(1.0 - momentum, 0.0)? + new.detach().affine(momentum, 0.0)?)?;
+        Ok(Staged::Whole { name: env.name(suffix), value })
+    };
+    let staged = vec![moved(&old_mean, &mean, "running_mean")?, moved(&old_var, &variance, "running_var")?];
+    Ok((y, staged))
+}
+
+fn dropout(x: &Tensor, p: f64, env: &Env<'_>) -> Result<Tensor> {
+    let purpose = format!("dropout:{}:{}:{}", env.params.owner(), env.moment.stage, env.path);
+    let mut rng = Rng::new(env.moment.seed, &purpose, (env.moment.step << 16) ^ env.moment.frame);
+    let keep = 1.0 / (1.0 - p);
+    let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform_f64() < p { 0.0 } else { keep as f32 }).collect();
+    let mask = Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())?;
+    one(&Op::Mul, &[x, &mask])
+}

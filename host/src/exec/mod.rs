@@ -1,0 +1,9 @@
+//! Running graphs. A [`Network`] is a graph with its parameters and modules; [`Network::forward`] runs it on candle, on any
+//! device, with our own operations where candle's gradients are wrong.
+
+mod layer;
+mod network;
+mod pass;
+
+pub use network::{ModuleSlot, Network, NetworkError};
+pub use pass::{Forward, PassSpec, StagedIn};

@@ -1,0 +1,175 @@
+//! A graph with its parameters.
+
+use crate::graph::{Graph, LayerKind, Source};
+use crate::ops::{BoundPart, Moment, OpError, ParamSet, TracePort};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use stillhouse_plugin::abi::role;
+use stillhouse_plugin::op::{DType, Meta};
+
+/// Why a network cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A layer does not fit what comes before it.
+    #[error("layer `{path}`: {message}")]
+    Layer {
+        /// The layer.
+        path: String,
+        /// What does not fit.
+        message: String,
+    },
+    /// A module refused its place.
+    #[error(transparent)]
+    Part(#[from] OpError),
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A module in the place of a layer.
+pub struct ModuleSlot {
+    /// The module.
+    pub part: BoundPart,
+    /// Shape of one sample that the replaced layer gave.
+    pub replaced: Vec<usize>,
+    /// Names of its state tensors.
+    pub state: Vec<String>,
+    /// Names and shapes of the inner values that it offers.
+    pub values: Vec<(String, Meta)>,
+}
+
+/// A graph with its parameters and modules.
+pub struct Network {
+    /// Name in the manifest.
+    pub name: String,
+    /// The layers.
+    pub graph: Graph,
+    /// Parameters and buffers of the layers, `<path>.weight`. A module's stand here, too, as `<path>.<name>`.
+    pub params: Rc<ParamSet>,
+    /// Modules by layer.
+    pub modules: BTreeMap<usize, ModuleSlot>,
+    /// True when a sample is a sequence of frames and the graph runs once a frame.
+    pub over_time: bool,
+    /// Shape of each layer's output for one sample.
+    pub shapes: Vec<Vec<usize>>,
+}
+
+/// Samples in a trace: more than one, since a batch of one has no variance.
+const TRACE_BATCH: usize = 2;
+
+impl Network {
+    /// Makes the parameters of every layer, in order; modules see their inputs and make theirs.
+    ///
+    /// # Errors
+    /// A layer does not fit, or a module refuses its place.
+    pub fn new(name: &str, graph: Graph, params: Rc<ParamSet>, over_time: bool, mut modules: BTreeMap<usize, ModuleSlot>) -> Result<Network, NetworkError> {
+        let float = if params.float() == candle_core::DType::F64 { DType::F64 } else { DType::F32 };
+        let mut shapes: Vec<Meta> = vec![];
+        for (index, layer) in graph.layers.iter().enumerate() {
+            let inputs: Vec<Meta> = layer.inputs.iter().map(|source| meta_at(&graph, &shapes, source, float)).collect();
+            let wrong = |message: String| NetworkError::Layer { path: layer.path.clone(), message };
+            let meta = match modules.get_mut(&index) {
+                Some(slot) => bind_module(slot, &inputs[0])?,
+                None => {
+                    let refs: Vec<&Meta> = inputs.iter().collect();
+                    for spec in layer.kind.params(refs[0]).map_err(wrong)? {
+                        params.add(&format!("{}.{}", layer.path, spec.suffix), &spec.shape, DType::F32, &spec.init, spec.kind)?;
+                    }
+                    layer.kind.infer(&refs).map_err(wrong)?
+                }
+            };
+            shapes.push(meta);
+        }
+        let shapes = shapes.into_iter().map(|meta| meta.shape[1..].to_vec()).collect();
+        Ok(Network { name: name.into(), graph, params, modules, over_time, shapes })
+    }
+
+    /// Shape of one sample (one frame) at a point; `None` for a value that no module offers.
+    pub fn shape(&self, source: &Source) -> Option<Vec<usize>> {
+        match source {
+            Source::Input => Some(self.graph.input.clone()),
+            Source::Layer(index) => self.shapes.get(*index).cloned(),
+            Source::Value(index, name) => {
+                let values = &self.modules.get(index)?.values;
+                values.iter().find(|(known, _)| known == name).map(|(_, meta)| meta.shape[1..].to_vec())
+            }
+        }
+    }
+
+    /// Every parameter and buffer set of the network with the prefix of its names: the layers' own (no prefix) and each
+    /// module's (`<path>.`).
+    pub fn sets(&self) -> Vec<(String, Rc<ParamSet>)> {
+        let own = std::iter::once((String::new(), self.params.clone()));
+        let module = |(index, slot): (&usize, &ModuleSlot)| (format!("{}.", self.graph.layers[*index].path), slot.part.params().clone());
+        own.chain(self.modules.iter().map(module)).collect()
+    }
+
+    /// Parameters on which these points depend, by full name.
+    pub fn parameters_behind<'a>(&self, points: impl IntoIterator<Item = &'a Source>) -> Vec<String> {
+        let mut names = vec![];
+        for index in self.graph.needed(points) {
+            let prefix = format!("{}.", self.graph.layers[index].path);
+            let own = self.params.names(crate::ops::ParamKind::Parameter);
+            names.extend(own.into_iter().filter(|name| is_of(name, &prefix)));
+            if let Some(slot) = self.modules.get(&index) {
+                let inner = slot.part.params().names(crate::ops::ParamKind::Parameter);
+                names.extend(inner.into_iter().map(|name| format!("{prefix}{name}")));
+            }
+        }
+        names
+    }
+
+    /// True when the values of one sample depend on others of the batch in training.
+    pub fn couples_batch(&self) -> bool {
+        self.graph.layers.iter().any(|layer| matches!(layer.kind, LayerKind::BatchNorm { .. }))
+    }
+}
+
+/// `name` is `prefix` and one more word: `conv1.weight` is of `conv1.`, `conv1.0.weight` is not.
+fn is_of(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| !rest.contains('.'))
+}
+
+fn meta_at(graph: &Graph, shapes: &[Meta], source: &Source, float: DType) -> Meta {
+    match source {
+        Source::Input => {
+            let shape: Vec<usize> = std::iter::once(TRACE_BATCH).chain(graph.input.iter().copied()).collect();
+            Meta::new(shape, float)
+        }
+        Source::Layer(index) | Source::Value(index, _) => shapes[*index].clone(),
+    }
+}
+
+/// Shows a module its place, then traces it twice: without state, and with the state that it gave.
+fn bind_module(slot: &mut ModuleSlot, input: &Meta) -> Result<Meta, NetworkError> {
+    let moment = Moment { training: true, ..Moment::default() };
+    let port = |name: &str, meta: &Meta| TracePort { name: name.into(), values: vec![meta.clone()], frames: 1 };
+    let replaced: Vec<usize> = std::iter::once(TRACE_BATCH).chain(slot.replaced.iter().copied()).collect();
+    slot.part.bind(&moment, &[port("input", input), port("replaced", &Meta::new(replaced, input.dtype))])?;
+    let traced = slot.part.trace(&moment, &[port("input", input)])?;
+    let of = |wanted: u32| traced.results.iter().filter(move |(role, ..)| *role == wanted);
+    let output = of(role::OUTPUT).next().map(|(.., meta, _)| meta.clone());
+    slot.state = of(role::STATE).map(|(_, name, ..)| name.clone()).collect();
+    slot.values = of(role::VALUE).map(|(_, name, meta, _)| (name.clone(), meta.clone())).collect();
+    let state: Vec<TracePort> = of(role::STATE).map(|(_, name, meta, _)| port(&format!("state.{name}"), meta)).collect();
+    let output = output.ok_or_else(|| OpError::Result { part: slot.part.label().into(), message: "gave no output".into() })?;
+    if !state.is_empty() {
+        let again = slot.part.trace(&moment, &[vec![port("input", input)], state].concat())?;
+        check_state(slot, &traced.results, &again.results)?;
+    }
+    Ok(output)
+}
+
+type Results = [(u32, String, Meta, usize)];
+
+/// State and output keep their shapes from frame to frame.
+fn check_state(slot: &ModuleSlot, first: &Results, second: &Results) -> Result<(), NetworkError> {
+    for ((role, name, before, _), (.., after, _)) in first.iter().zip(second) {
+        if before != after {
+            let what = if *role == role::STATE { format!("state `{name}`") } else { "output".into() };
+            let message = format!("gave {what} {before} at the first frame and {after} at the next");
+            return Err(OpError::Result { part: slot.part.label().into(), message }.into());
+        }
+    }
+    Ok(())
+}

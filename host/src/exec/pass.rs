@@ -1,0 +1,167 @@
+//! One forward of one network.
+
+use super::layer::{Env, run_layer};
+use super::network::{Network, NetworkError};
+use crate::graph::{LayerKind, Source};
+use crate::ops::{Emitted, Moment, ParamSet, PortIn, Staged};
+use candle_core::Tensor;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+
+/// How a network is run.
+#[derive(Debug, Clone, Default)]
+pub struct PassSpec {
+    /// Batch statistics and dropout; running statistics else.
+    pub training: bool,
+    /// Gradients wanted.
+    pub track: bool,
+    /// Frames from last to first.
+    pub reverse_time: bool,
+    /// Points whose values are wanted.
+    pub want: Vec<Source>,
+    /// Full names of parameters that take no gradient; a normalisation whose parameters are all among them keeps its
+    /// statistics.
+    pub frozen: HashSet<String>,
+}
+
+/// A change of a buffer, with its owner.
+#[derive(Debug, Clone)]
+pub struct StagedIn {
+    /// Where the buffer is.
+    pub params: Rc<ParamSet>,
+    /// The change.
+    pub change: Staged,
+}
+
+/// What a forward gave.
+#[derive(Debug, Default)]
+pub struct Forward {
+    /// Values of the wanted points: one a frame, in the order of the data.
+    pub taps: HashMap<Source, Vec<Tensor>>,
+    /// Buffers to change after the update.
+    pub staged: Vec<StagedIn>,
+    /// What modules handed to the log.
+    pub emitted: Vec<Emitted>,
+    /// Lines of modules for the log.
+    pub log: Vec<(u32, String)>,
+}
+
+/// State of all modules between frames: by layer.
+type States = BTreeMap<usize, Vec<(String, Tensor)>>;
+
+impl Network {
+    /// Runs the layers that the wanted points need.
+    ///
+    /// `input` is `[N, ...]`, or `[N, T, ...]` for a network over time.
+    ///
+    /// # Errors
+    /// A layer or module fails; the message names it.
+    pub fn forward(&self, input: &Tensor, spec: &PassSpec, moment: &Moment) -> Result<Forward, NetworkError> {
+        let mut out = Forward::default();
+        let mut states = States::new();
+        let frames = if self.over_time { input.dim(1)? } else { 1 };
+        for position in 0..frames {
+            let frame = if spec.reverse_time { frames - 1 - position } else { position };
+            let x = if self.over_time { input.narrow(1, frame, 1)?.squeeze(1)?.contiguous()? } else { input.clone() };
+            let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
+            self.frame(x, spec, &moment, &mut states, &mut out)?;
+        }
+        if spec.reverse_time {
+            out.taps.values_mut().for_each(|frames| frames.reverse());
+        }
+        out.keep_last_statistics();
+        Ok(out)
+    }
+
+    fn frame(&self, x: Tensor, spec: &PassSpec, moment: &Moment, states: &mut States, out: &mut Forward) -> Result<(), NetworkError> {
+        let needed = self.graph.needed(&spec.want);
+        let mut last_use: HashMap<usize, usize> = HashMap::new();
+        for index in &needed {
+            for source in self.graph.layers[*index].inputs.iter().filter_map(Source::layer) {
+                last_use.insert(source, *index);
+            }
+        }
+        let mut values: Vec<Option<Tensor>> = vec![None; self.graph.layers.len()];
+        let wanted = |point: &Source| spec.want.contains(point);
+        if wanted(&Source::Input) {
+            out.taps.entry(Source::Input).or_default().push(x.clone());
+        }
+        for index in needed {
+            let layer = &self.graph.layers[index];
+            let read = |source: &Source| match source {
+                Source::Input => Some(x.clone()),
+                Source::Layer(from) | Source::Value(from, _) => values[*from].clone(),
+            };
+            let inputs: Vec<Tensor> = layer.inputs.iter().filter_map(read).collect();
+            let value = if matches!(layer.kind, LayerKind::Module) {
+                self.module(index, &inputs, spec, moment, states, out)?
+            } else {
+                let env = Env { params: &self.params, path: &layer.path, spec, moment };
+                let (value, staged) = run_layer(&layer.kind, &inputs, &env)
+                    .map_err(|error| NetworkError::Layer { path: layer.path.clone(), message: first_line(&error) })?;
+                out.staged.extend(staged.into_iter().map(|change| StagedIn { params: self.params.clone(), change }));
+                value
+            };
+            if wanted(&Source::Layer(index)) {
+                out.taps.entry(Source::Layer(index)).or_default().push(value.clone());
+            }
+            values[index] = Some(value);
+            for source in layer.inputs.iter().filter_map(Source::layer) {
+                if last_use.get(&source) == Some(&index) {
+                    values[source] = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn module(&self, index: usize, inputs: &[Tensor], spec: &PassSpec, moment: &Moment, states: &mut States, out: &mut Forward) -> Result<Tensor, NetworkError> {
+        let layer = &self.graph.layers[index];
+        let missing = || NetworkError::Layer { path: layer.path.clone(), message: "its module is missing".into() };
+        let slot = self.modules.get(&index).ok_or_else(missing)?;
+        let port = |name: String, value: &Tensor| PortIn { name, values: vec![value.clone()], frames: 1 };
+        let mut ports = vec![port("input".into(), inputs.first().ok_or_else(missing)?)];
+        let state = states.get(&index).into_iter().flatten();
+        ports.extend(state.map(|(name, value)| port(format!("state.{name}"), value)));
+        let given = slot.part.run(moment, &ports)?;
+        let finish = |value: Tensor| if spec.track { value } else { value.detach() };
+        for (name, value) in given.values {
+            let point = Source::Value(index, name);
+            if spec.want.contains(&point) {
+                out.taps.entry(point).or_default().push(finish(value));
+            }
+        }
+        states.insert(index, given.state.into_iter().map(|(name, value)| (name, finish(value))).collect());
+        if spec.training {
+            let params = slot.part.params();
+            out.staged.extend(given.staged.into_iter().map(|change| StagedIn { params: params.clone(), change }));
+        }
+        out.emitted.extend(given.emitted);
+        out.log.extend(given.log);
+        given.output.map(finish).ok_or_else(missing)
+    }
+}
+
+impl Forward {
+    /// A buffer that several frames changed keeps the last change only. (Each frame's change starts from the value before
+    /// the step.)
+    fn keep_last_statistics(&mut self) {
+        let mut seen = HashSet::new();
+        let mut kept: Vec<StagedIn> = vec![];
+        for staged in std::mem::take(&mut self.staged).into_iter().rev() {
+            let first = match &staged.change {
+                Staged::Whole { name, .. } => seen.insert((Rc::as_ptr(&staged.params), name.clone())),
+                Staged::Rows { .. } => true,
+            };
+            if first {
+                kept.push(staged);
+            }
+        }
+        kept.reverse();
+        self.staged = kept;
+    }
+}
+
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,334 @@
+//! What a layer computes, as a manifest writes it.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use stillhouse_plugin::Init;
+use stillhouse_plugin::op::{Meta, Op};
+
+/// Height and width; one number means both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pair(pub [usize; 2]);
+
+impl<'de> Deserialize<'de> for Pair {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a whole number or a pair of them")]
+        enum Either {
+            Both(usize),
+            Each([usize; 2]),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Both(value) => Pair([value; 2]),
+            Either::Each(pair) => Pair(pair),
+        })
+    }
+}
+
+/// How a map is resized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Bilinear, half-pixel centres.
+    Bilinear,
+    /// Nearest neighbour.
+    Nearest,
+}
+
+fn one() -> Pair {
+    Pair([1; 2])
+}
+fn zero() -> Pair {
+    Pair([0; 2])
+}
+fn groups() -> usize {
+    1
+}
+fn yes() -> bool {
+    true
+}
+fn eps() -> f64 {
+    1e-5
+}
+fn momentum() -> f64 {
+    0.1
+}
+fn slope() -> f64 {
+    0.01
+}
+
+/// A layer's function with its settings. Inputs' channels and sizes are known from the graph and never written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum LayerKind {
+    /// Convolution over `[C, H, W]`.
+    Conv {
+        /// Channels of the output.
+        out: usize,
+        /// Kernel.
+        kernel: Pair,
+        #[serde(default = "one")]
+        /// Stride.
+        stride: Pair,
+        /// Zeros added on each side.
+        #[serde(default = "zero")]
+        padding: Pair,
+        /// Distance between taps of the kernel.
+        #[serde(default = "one")]
+        dilation: Pair,
+        /// Groups of channels.
+        #[serde(default = "groups")]
+        groups: usize,
+        /// With a bias.
+        #[serde(default = "yes")]
+        bias: bool,
+        /// First values of the weight; PyTorch's default when absent.
+        #[serde(default)]
+        init: Option<Init>,
+    },
+    /// Transposed convolution over `[C, H, W]`.
+    ConvTranspose {
+        /// Channels of the output.
+        out: usize,
+        /// Kernel.
+        kernel: Pair,
+        /// Stride.
+        #[serde(default = "one")]
+        stride: Pair,
+        /// Cut from each side of the output.
+        #[serde(default = "zero")]
+        padding: Pair,
+        /// Added to one side of the output.
+        #[serde(default = "zero")]
+        output_padding: Pair,
+        /// Groups of channels.
+        #[serde(default = "groups")]
+        groups: usize,
+        /// With a bias.
+        #[serde(default = "yes")]
+        bias: bool,
+        /// First values of the weight; PyTorch's default when absent.
+        #[serde(default)]
+        init: Option<Init>,
+    },
+    /// Fully connected over the last dimension.
+    Linear {
+        /// Features of the output.
+        out: usize,
+        /// With a bias.
+        #[serde(default = "yes")]
+        bias: bool,
+        /// First values of the weight; PyTorch's default when absent.
+        #[serde(default)]
+        init: Option<Init>,
+        /// First values of the bias; PyTorch's default when absent.
+        #[serde(default)]
+        bias_init: Option<Init>,
+    },
+    /// Batch normalisation.
+    BatchNorm {
+        /// Added to the variance.
+        #[serde(default = "eps")]
+        eps: f64,
+        /// Share of the new batch in the running statistics.
+        #[serde(default = "momentum")]
+        momentum: f64,
+    },
+    /// Layer normalisation over all dimensions of a sample, or the last `dims`.
+    LayerNorm {
+        /// How many trailing dimensions; all of a sample when absent.
+        #[serde(default)]
+        dims: Option<usize>,
+        /// Added to the variance.
+        #[serde(default = "eps")]
+        eps: f64,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` above 0, else `slope x`.
+    LeakyRelu {
+        /// Factor below 0.
+        #[serde(default = "slope")]
+        slope: f64,
+    },
+    /// Logistic function.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x sigmoid(x)`.
+    Silu,
+    /// `x Phi(x)`.
+    Gelu,
+    /// Softmax over channels.
+    Softmax,
+    /// Largest of each window.
+    MaxPool {
+        /// Window.
+        kernel: Pair,
+        /// Stride; the window when absent.
+        #[serde(default)]
+        stride: Option<Pair>,
+        /// Padding, never the largest.
+        #[serde(default = "zero")]
+        padding: Pair,
+    },
+    /// Mean of each window.
+    AvgPool {
+        /// Window.
+        kernel: Pair,
+        /// Stride; the window when absent.
+        #[serde(default)]
+        stride: Option<Pair>,
+        /// Zeros added on each side.
+        #[serde(default = "zero")]
+        padding: Pair,
+    },
+    /// Mean over windows, to a size.
+    AdaptiveAvgPool {
+        /// Height and width of the output.
+        size: Pair,
+    },
+    /// `[C, H, W]` to `[C]`.
+    GlobalAvgPool,
+    /// Any shape to `[D]`.
+    Flatten,
+    /// Another shape of a sample.
+    Reshape {
+        /// The shape, without the batch.
+        shape: Vec<usize>,
+    },
+    /// To a size.
+    Resize {
+        /// Height and width of the output.
+        size: Pair,
+        /// How.
+        filter: Resize,
+    },
+    /// Sum of all inputs.
+    Add,
+    /// Product of all inputs.
+    Mul,
+    /// Inputs joined along channels.
+    Concat,
+    /// Zeroes this share of the values in training and scales the rest.
+    Dropout {
+        /// Share, in `[0, 1)`.
+        p: f64,
+    },
+    /// The input.
+    Identity,
+    /// A plugin's module took the place of a layer.
+    #[serde(skip)]
+    Module,
+}
+
+impl LayerKind {
+    /// A convolution without bias, as in front of a normalisation.
+    pub fn conv(out: usize, kernel: usize, stride: usize, padding: usize, init: Init) -> LayerKind {
+        let square = |value| Pair([value; 2]);
+        LayerKind::Conv {
+            out,
+            kernel: square(kernel),
+            stride: square(stride),
+            padding: square(padding),
+            dilation: one(),
+            groups: 1,
+            bias: false,
+            init: Some(init),
+        }
+    }
+
+    /// Batch normalisation with the usual settings.
+    pub fn batch_norm() -> LayerKind {
+        LayerKind::BatchNorm { eps: eps(), momentum: momentum() }
+    }
+
+    /// A fully connected layer with PyTorch's initialisation.
+    pub fn linear(out: usize) -> LayerKind {
+        LayerKind::Linear { out, bias: true, init: None, bias_init: None }
+    }
+
+    /// The one operation that the layer is, where it is one without parameters; `rank` counts the batch.
+    pub fn pure_op(&self, rank: usize) -> Option<Op> {
+        Some(match self {
+            LayerKind::Relu => Op::Relu,
+            LayerKind::Relu6 => Op::Relu6,
+            LayerKind::LeakyRelu { slope } => Op::LeakyRelu { slope: *slope },
+            LayerKind::Sigmoid => Op::Sigmoid,
+            LayerKind::Tanh => Op::Tanh,
+            LayerKind::Silu => Op::Silu,
+            LayerKind::Gelu => Op::Gelu,
+            LayerKind::Softmax => Op::Softmax { dim: 1 },
+            LayerKind::MaxPool { kernel, stride, padding } => {
+                Op::MaxPool2d { kernel: kernel.0, stride: stride.unwrap_or(*kernel).0, padding: padding.0 }
+            }
+            LayerKind::AvgPool { kernel, stride, padding } => {
+                Op::AvgPool2d { kernel: kernel.0, stride: stride.unwrap_or(*kernel).0, padding: padding.0, count_padding: true }
+            }
+            LayerKind::AdaptiveAvgPool { size } => Op::AdaptiveAvgPool2d { size: size.0 },
+            LayerKind::GlobalAvgPool => Op::Mean { keep: false, dims: (2..rank).collect() },
+            LayerKind::Resize { size, filter: Resize::Bilinear } => Op::ResizeBilinear { size: size.0 },
+            LayerKind::Resize { size, filter: Resize::Nearest } => Op::ResizeNearest { size: size.0 },
+            _ => return None,
+        })
+    }
+
+    /// The operation with parameters that the layer is (without the mode of a batch normalisation); `rank` counts the batch.
+    pub fn parametric_op(&self, rank: usize) -> Option<Op> {
+        Some(match self {
+            LayerKind::Conv { stride, padding, dilation, groups, .. } => {
+                Op::Conv2d { stride: stride.0, padding: padding.0, dilation: dilation.0, groups: *groups }
+            }
+            LayerKind::ConvTranspose { stride, padding, output_padding, groups, .. } => Op::ConvTranspose2d {
+                stride: stride.0,
+                padding: padding.0,
+                output_padding: output_padding.0,
+                dilation: [1; 2],
+                groups: *groups,
+            },
+            LayerKind::LayerNorm { dims, eps } => Op::LayerNorm { dims: dims.unwrap_or(rank.max(2) - 1), eps: *eps },
+            LayerKind::BatchNorm { eps, .. } => Op::BatchNormEval { eps: *eps },
+            _ => return None,
+        })
+    }
+
+    /// Shape and type of the result for inputs with a batch in front.
+    ///
+    /// # Errors
+    /// A sentence that says what does not fit.
+    pub fn infer(&self, inputs: &[&Meta]) -> Result<Meta, String> {
+        let Some(first) = inputs.first() else { return Err("reads nothing".into()) };
+        let rank = first.shape.len();
+        if let Some(op) = self.pure_op(rank) {
+            return first_of(op.infer(&inputs[..1])?);
+        }
+        if let Some(op) = self.parametric_op(rank) {
+            let params: Vec<Meta> = self.params(first)?.into_iter().map(|spec| Meta::new(spec.shape, first.dtype)).collect();
+            return first_of(op.infer(&std::iter::once(*first).chain(&params).collect::<Vec<_>>())?);
+        }
+        match self {
+            LayerKind::Linear { out, .. } => {
+                self.params(first)?;
+                let mut shape = first.shape.clone();
+                shape.truncate(rank - 1);
+                shape.push(*out);
+                Ok(Meta::new(shape, first.dtype))
+            }
+            LayerKind::Flatten => Ok(Meta::new([first.shape[0], first.shape[1..].iter().product()], first.dtype)),
+            LayerKind::Reshape { shape } => {
+                let whole: Vec<usize> = std::iter::once(first.shape[0]).chain(shape.iter().copied()).collect();
+                first_of(Op::Reshape { shape: whole }.infer(&[first])?)
+            }
+            LayerKind::Add | LayerKind::Mul => inputs[1..].iter().try_fold((*first).clone(), |sum, next| {
+                if sum.shape == next.shape { Ok(sum) } else { Err(format!("cannot combine {sum} and {next}")) }
+            }),
+            LayerKind::Concat => first_of(Op::Concat { dim: 1 }.infer(inputs)?),
+            LayerKind::Dropout { p } if !(0.0..1.0).contains(p) => Err(format!("`p` must be in [0, 1), got {p}")),
+            _ => Ok((*first).clone()),
+        }
+    }
+}
+
+fn first_of(metas: Vec<Meta>) -> Result<Meta, String> {
+    metas.into_iter().next().ok_or_else(|| "gives nothing".into())
+}

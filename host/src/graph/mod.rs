@@ -1,0 +1,178 @@
+//! Networks as data: graphs of named layers. What can be tapped, replaced, frozen or exported is found here by path;
+//! executors read the same description.
+
+mod builder;
+mod glob;
+mod kind;
+mod spec;
+
+pub use builder::GraphBuilder;
+pub use glob::Glob;
+pub use kind::{LayerKind, Pair, Resize};
+pub use spec::ParamSpec;
+
+use std::collections::BTreeSet;
+
+/// Where a value comes from: the input of the graph, the output of a layer, or an inner value of a module.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The input of the graph.
+    Input,
+    /// The output of a layer, by index.
+    Layer(usize),
+    /// A named inner value of the module that took the place of a layer.
+    Value(usize, String),
+}
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Its path, `layer1.0.conv1`; parameters are `<path>.weight` and so on.
+    pub path: String,
+    /// What it computes.
+    pub kind: LayerKind,
+    /// What it reads.
+    pub inputs: Vec<Source>,
+}
+
+/// Layers under a common path, as one point of the graph (`layer1` is the output of its last block).
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its path.
+    pub path: String,
+    /// What its first layer reads.
+    pub input: Source,
+    /// Its last layer.
+    pub output: usize,
+}
+
+/// Names that every graph has: its output.
+pub const LOGITS: &str = "logits";
+/// Name of the graph's input as a tap.
+pub const INPUT: &str = "input";
+
+/// A network.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// Name of the architecture.
+    pub name: String,
+    /// Shape of one sample (one frame, for a network over time).
+    pub input: Vec<usize>,
+    /// Layers, each after those that it reads.
+    pub layers: Vec<Layer>,
+    /// Groups of layers.
+    pub groups: Vec<Group>,
+    /// The layer whose output is the network's.
+    pub output: usize,
+}
+
+impl Graph {
+    /// The point at a tap `path` or `path:in`; `None` when there is none.
+    pub fn tap(&self, tap: &str) -> Option<Source> {
+        let (path, of_input) = match tap.strip_suffix(":in") {
+            Some(path) => (path, true),
+            None => (tap, false),
+        };
+        match path {
+            INPUT => return Some(Source::Input),
+            LOGITS if !of_input => return Some(Source::Layer(self.output)),
+            _ => {}
+        }
+        if let Some(group) = self.groups.iter().find(|group| group.path == path) {
+            return Some(if of_input { group.input.clone() } else { Source::Layer(group.output) });
+        }
+        if let Some(index) = self.layers.iter().position(|layer| layer.path == path) {
+            return if of_input { self.layers[index].inputs.first().cloned() } else { Some(Source::Layer(index)) };
+        }
+        let (owner, value) = path.rsplit_once('.')?;
+        let index = self.layers.iter().position(|layer| layer.path == owner)?;
+        let is_module = matches!(self.layers[index].kind, LayerKind::Module);
+        is_module.then(|| Source::Value(index, value.to_owned()))
+    }
+
+    /// Every path that can be tapped, layers first, in the order of the graph.
+    pub fn paths(&self) -> Vec<&str> {
+        let layers = self.layers.iter().map(|layer| layer.path.as_str());
+        layers.chain(self.groups.iter().map(|group| group.path.as_str())).chain([LOGITS, INPUT]).collect()
+    }
+
+    /// Paths that a pattern with `*` (within one name) or `**` (across names) matches, in the order of the graph: groups
+    /// and layers by their output.
+    pub fn matching(&self, pattern: &str) -> Vec<&str> {
+        let glob = Glob::new(pattern);
+        let mut found: Vec<(usize, &str)> = self
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(at, layer)| (at, layer.path.as_str()))
+            .chain(self.groups.iter().map(|group| (group.output, group.path.as_str())))
+            .filter(|(_, path)| glob.matches(path))
+            .collect();
+        found.sort_by_key(|(at, _)| *at);
+        found.dedup_by_key(|(_, path)| *path);
+        found.into_iter().map(|(_, path)| path).collect()
+    }
+
+    /// Layers that must run to compute these points, in order.
+    pub fn needed<'a>(&self, points: impl IntoIterator<Item = &'a Source>) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut stack: Vec<usize> = points.into_iter().filter_map(Source::layer).collect();
+        while let Some(index) = stack.pop() {
+            if needed.insert(index)
+                && let Some(layer) = self.layers.get(index)
+            {
+                stack.extend(layer.inputs.iter().filter_map(Source::layer));
+            }
+        }
+        needed
+    }
+
+    /// Gives the place of a layer or group to a module. Layers that nobody reads any more are gone.
+    pub fn replace(&mut self, path: &str) -> Option<usize> {
+        let (index, input) = match self.groups.iter().find(|group| group.path == path) {
+            Some(group) => (group.output, group.input.clone()),
+            None => {
+                let index = self.layers.iter().position(|layer| layer.path == path)?;
+                (index, self.layers[index].inputs.first()?.clone())
+            }
+        };
+        self.layers[index] = Layer { path: path.into(), kind: LayerKind::Module, inputs: vec![input] };
+        self.groups.retain(|group| group.path != path);
+        self.prune();
+        self.layers.iter().position(|layer| layer.path == path)
+    }
+
+    /// Takes out layers that the output does not need, and groups that lost their last layer.
+    fn prune(&mut self) {
+        let kept: Vec<usize> = self.needed([&Source::Layer(self.output)]).into_iter().collect();
+        let moved = |index: usize| kept.binary_search(&index).ok();
+        let source = |source: &Source| match source {
+            Source::Input => Some(Source::Input),
+            Source::Layer(index) => moved(*index).map(Source::Layer),
+            Source::Value(index, name) => moved(*index).map(|index| Source::Value(index, name.clone())),
+        };
+        let mut layers = vec![];
+        for index in &kept {
+            let layer = &self.layers[*index];
+            let inputs = layer.inputs.iter().filter_map(source).collect();
+            layers.push(Layer { path: layer.path.clone(), kind: layer.kind.clone(), inputs });
+        }
+        let group = |group: &Group| Some(Group { path: group.path.clone(), input: source(&group.input)?, output: moved(group.output)? });
+        self.groups = self.groups.iter().filter_map(group).collect();
+        self.output = moved(self.output).unwrap_or(0);
+        self.layers = layers;
+    }
+}
+
+impl Source {
+    /// The layer that makes the value; `None` for the input.
+    pub fn layer(&self) -> Option<usize> {
+        match self {
+            Source::Input => None,
+            Source::Layer(index) | Source::Value(index, _) => Some(*index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

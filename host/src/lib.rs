@@ -1,0 +1,14 @@
+//! Stillhouse, the host: reads a manifest, loads plugins and trains students from teachers.
+//!
+//! The rooms, in the order in which a run passes through them: [`manifest`] (the file and its errors), [`plugin`] (find,
+//! verify, load, register), [`data`], [`graph`] and [`model`] (networks as data), [`ops`] (the host's side of the operation
+//! table), [`exec`] (run a graph), [`train`] (plan and train).
+
+pub mod data;
+pub mod exec;
+pub mod graph;
+pub mod manifest;
+pub mod model;
+pub mod ops;
+pub mod plugin;
+pub mod train;

@@ -1,0 +1,2 @@
+//! The binary: hands the command line to [`stillhouse::cli`].
+fn main() {}

@@ -1,0 +1,114 @@
+//! `[data]` and `[views]`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A data set and what is done with it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// A preset (`digits`, `fashion-mnist`) or `FORMAT:PATH` (`idx:DIR`, `folder:DIR`), the path relative to the manifest.
+    #[serde(rename = "use")]
+    pub use_: String,
+    /// Part of the training samples kept for validation.
+    pub split: Option<Split>,
+    /// Random changes to a training sample, in order.
+    #[serde(default)]
+    pub augment: Vec<Augment>,
+    /// Keep the first so many training samples, for a quick look.
+    #[schemars(range(min = 1))]
+    pub limit: Option<usize>,
+    /// Keep the first so many test samples.
+    #[schemars(range(min = 1))]
+    pub test_limit: Option<usize>,
+}
+
+impl Data {
+    /// The format and the path of `FORMAT:PATH`; none for a preset.
+    pub fn format_and_path(&self) -> Option<(&str, &str)> {
+        self.use_.split_once(':')
+    }
+}
+
+/// A split of the training samples, the same for every run with the same seed.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Fraction kept for validation, at least 0 and less than 1.
+    #[schemars(extend("minimum" = 0, "exclusiveMaximum" = 1))]
+    pub val: f64,
+    /// Seed of the draw.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// A random change to a training sample.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Augment {
+    /// Mirror left to right, half of the time.
+    Flip,
+    /// Pad with zeros by so many pixels on each side, then cut the original size at random.
+    Crop(#[schemars(range(min = 1))] usize),
+    /// Blank a square of this side at random.
+    Cutout(#[schemars(range(min = 1))] usize),
+    /// Add Gaussian noise of this standard deviation, before normalisation.
+    Noise(#[schemars(range(min = 0))] f64),
+}
+
+/// A version of a sample, made for one model.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    /// Size to bring the sample to.
+    pub size: Option<Size>,
+    /// How to bring it to that size.
+    #[serde(default)]
+    pub filter: Filter,
+    /// The data set whose samples this view shows; the stage's unless written.
+    pub data: Option<String>,
+    /// Whether the set's augmentation applies; as the stage does unless written.
+    pub augment: Option<bool>,
+}
+
+/// How to resize.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// Linear in both directions.
+    #[default]
+    Bilinear,
+    /// The nearest pixel.
+    Nearest,
+    /// The mean of the pixels covered.
+    Area,
+}
+
+/// Height and width; one number for a square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "SizeForm")]
+pub struct Size {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// Height and width: `32` or `[24, 32]`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum SizeForm {
+    /// Side of a square.
+    Square(#[schemars(range(min = 1))] usize),
+    /// Height, width.
+    Sides(#[schemars(inner(range(min = 1)))] [usize; 2]),
+}
+
+impl From<SizeForm> for Size {
+    fn from(form: SizeForm) -> Self {
+        match form {
+            SizeForm::Square(side) => Self { height: side, width: side },
+            SizeForm::Sides([height, width]) => Self { height, width },
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `[stage]`: training runs.
+
+use super::one_or_many::OneOrMany;
+use super::optimizer::Optimizer;
+use super::origin::Origin;
+use super::schedule::Schedule;
+use super::term::Term;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A training run: what is trained, on what, for how long, and by which terms.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Model or models to train.
+    pub train: OneOrMany<String>,
+    /// The data set; the first one unless written.
+    pub data: Option<String>,
+    /// Length in passes over the training samples, > 0; or give `steps`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub epochs: Option<f64>,
+    /// Length in updates; or give `epochs`.
+    #[schemars(range(min = 1))]
+    pub steps: Option<u64>,
+    /// Samples per batch.
+    #[serde(default = "default_batch")]
+    #[schemars(range(min = 1))]
+    pub batch: usize,
+    /// Samples per batch of evaluation; as `batch` unless written.
+    #[schemars(range(min = 1))]
+    pub eval_batch: Option<usize>,
+    /// How gradients change parameters.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Losses and distillers by name; the name stands in logs and parameters.
+    #[schemars(extend("minProperties" = 1))]
+    pub terms: IndexMap<String, Term>,
+    /// Phases of an update, in order; one that computes everything unless written.
+    #[serde(default)]
+    pub phases: IndexMap<String, Phase>,
+    /// Parameters with an optimizer or a learning rate of their own.
+    #[serde(default)]
+    pub groups: IndexMap<String, Group>,
+    /// Globs of layer or parameter paths that stay as they are, running statistics included.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// Initial parameters from elsewhere: `"spatial." = "stage:s1:encoder."`.
+    #[serde(default)]
+    #[schemars(extend("additionalProperties" = { "type": "string", "format": super::origin::ORIGIN_FORMAT }))]
+    pub init: IndexMap<String, String>,
+    /// Stages that must run before this one.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// Which epoch's weights are kept as the best.
+    #[serde(default)]
+    pub best: Best,
+    /// Also train the students alone on the same schedule; as `run.baseline` unless written.
+    pub baseline: Option<bool>,
+    /// Stop after so many epochs without a better one.
+    #[schemars(range(min = 1))]
+    pub patience: Option<usize>,
+    /// Scale gradients down to this norm, > 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub clip_norm: Option<f64>,
+    /// Updates between two lines of the event log.
+    #[schemars(range(min = 1))]
+    pub log_every: Option<usize>,
+    /// Log the norm of every term's gradient.
+    #[serde(default)]
+    pub gradient_norms: bool,
+    /// Batches whose gradients are summed up for one update.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    pub accumulate: usize,
+}
+
+impl Stage {
+    /// Where `init` takes parameters from: the start of the path here, and the source.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, Origin)> {
+        self.init.iter().filter_map(|(prefix, from)| Some((prefix.as_str(), from.parse().ok()?)))
+    }
+
+    /// Stages that must run before this one, by `after` and by `init`.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        let initial = self.init.values().filter_map(|from| from.strip_prefix("stage:"));
+        let initial = initial.map(|rest| rest.split(':').next().unwrap_or(rest));
+        self.after.iter().map(String::as_str).chain(initial)
+    }
+
+    /// Samples per batch of evaluation.
+    pub fn eval_batch(&self) -> usize {
+        self.eval_batch.unwrap_or(self.batch)
+    }
+}
+
+/// Which epoch's weights are kept as the best.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Name of a metric.
+    #[serde(default = "default_metric")]
+    pub metric: String,
+    /// Whether more of it is better.
+    #[serde(default)]
+    pub mode: Goal,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self { metric: default_metric(), mode: Goal::Max }
+    }
+}
+
+/// Whether more or less of a metric is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// More is better.
+    #[default]
+    Max,
+    /// Less is better.
+    Min,
+}
+
+/// Parameters with an optimizer or a learning rate of their own.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Globs of parameter paths.
+    pub params: OneOrMany<String>,
+    /// Their optimizer; the stage's unless written.
+    pub optimizer: Option<Optimizer>,
+    /// Factor of their learning rate, at least 0.
+    #[schemars(range(min = 0))]
+    pub lr_scale: Option<f64>,
+}
+
+/// One part of an update: passes, terms, and the groups that it updates.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Terms that it sums up; all unless written.
+    #[serde(default)]
+    pub terms: Vec<String>,
+    /// Groups or models that it updates; all unless written.
+    #[serde(default)]
+    pub updates: Vec<String>,
+    /// Forward passes by name; taps are read as `pass:path`.
+    #[serde(default)]
+    pub passes: IndexMap<String, PassDef>,
+    /// Runs on every so many updates.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    pub every: usize,
+}
+
+/// One forward of one model.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PassDef {
+    /// The model.
+    pub model: String,
+    /// What it sees; the model's own view unless written.
+    pub view: Option<String>,
+    /// How it runs; `train` for a model in training, else `eval`, unless written.
+    pub mode: Option<PassMode>,
+    /// Run over time from the last frame to the first.
+    #[serde(default)]
+    pub reverse_time: bool,
+    /// The last layer to compute.
+    pub upto: Option<String>,
+}
+
+/// How a forward runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PassMode {
+    /// Batch statistics and dropout.
+    Train,
+    /// Running statistics, no dropout.
+    Eval,
+}
+
+fn default_batch() -> usize {
+    64
+}
+
+fn default_metric() -> String {
+    "accuracy".to_owned()
+}
+
+fn one() -> usize {
+    1
+}

@@ -1,0 +1,64 @@
+//! A network that the manifest lists layer by layer.
+
+use super::ModelError;
+use crate::graph::{Graph, GraphBuilder, LayerKind, Source};
+use crate::manifest::{Layer, nearest};
+use serde_json::{Map, Value};
+
+/// The graph of a list of layers. Each reads the one before it unless it says otherwise; the last one is the output.
+///
+/// # Errors
+/// An unknown kind or setting, inputs that do not exist or do not fit. The key of the error is `<position>.<field>`.
+pub fn build(layers: &[Layer], input: &[usize]) -> Result<Graph, ModelError> {
+    let mut net = GraphBuilder::new("inline", input);
+    let mut last = Source::Input;
+    for (at, layer) in layers.iter().enumerate() {
+        let kind = kind(layer).map_err(|error| prefixed(error, at))?;
+        let inputs = inputs(&net, layer, &last).map_err(|error| prefixed(error, at))?;
+        last = net
+            .layer(&layer.name, kind, &inputs.iter().collect::<Vec<_>>())
+            .map_err(|reason| prefixed(ModelError::new(reason), at))?;
+    }
+    let output = last.clone();
+    Ok(net.finish(&output)?)
+}
+
+fn prefixed(error: ModelError, at: usize) -> ModelError {
+    let key = match &error.key {
+        Some(key) => format!("{at}.{key}"),
+        None => at.to_string(),
+    };
+    ModelError { key: Some(key), ..error }
+}
+
+fn kind(layer: &Layer) -> Result<LayerKind, ModelError> {
+    let mut table: Map<String, Value> = layer.options.clone();
+    table.insert("kind".into(), Value::String(layer.kind.clone()));
+    serde_path_to_error::deserialize(Value::Object(table)).map_err(|error| {
+        let (path, text) = (error.path().to_string(), error.inner().to_string());
+        let key = if path == "." || path == "?" { "kind" } else { path.as_str() };
+        let close = nearest(&layer.kind, text.split('`').skip(3).step_by(2));
+        let wrong = ModelError::new(format!("layer `{}`: {}", layer.name, text.replace("unknown variant", "unknown kind"))).at(key);
+        match close {
+            Some(close) if text.starts_with("unknown variant") => wrong.hint(format!("did you mean `{close}`?")),
+            _ => wrong,
+        }
+    })
+}
+
+fn inputs(net: &GraphBuilder, layer: &Layer, last: &Source) -> Result<Vec<Source>, ModelError> {
+    let names: &[String] = layer.from.as_ref().map(|from| &**from).unwrap_or_default();
+    if names.is_empty() {
+        return Ok(vec![last.clone()]);
+    }
+    let find = |name: &String| {
+        net.find(name).ok_or_else(|| {
+            let wrong = ModelError::new(format!("layer `{}` reads `{name}`, which is no layer before it", layer.name)).at("from");
+            match nearest(name, net.paths()) {
+                Some(close) => wrong.hint(format!("did you mean `{close}`?")),
+                None => wrong.hint("`input` is the input of the network"),
+            }
+        })
+    };
+    names.iter().map(find).collect()
+}

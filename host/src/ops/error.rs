@@ -1,0 +1,41 @@
+//! Errors of parts and of the operations that they ask for.
+
+use stillhouse_plugin::abi::{AbiError, code};
+
+/// Why a part, or an operation of it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// The part said so, panicked, or asked for an operation that failed.
+    #[error("`{part}`: {message}")]
+    Part {
+        /// Term or path of the part, and its component.
+        part: String,
+        /// What it said.
+        message: String,
+        /// Cause, as in [`stillhouse_plugin::abi::code`].
+        code: u32,
+    },
+    /// The part gave something that its kind must not give.
+    #[error("`{part}` {message}")]
+    Result {
+        /// Term or path of the part, and its component.
+        part: String,
+        /// What was wrong.
+        message: String,
+    },
+    /// candle failed outside of a part.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl OpError {
+    pub(super) fn of_part(part: &str, error: AbiError) -> OpError {
+        let context: String = error.context.iter().rev().map(|c| format!("{c}: ")).collect();
+        OpError::Part { part: part.into(), message: format!("{context}{}", error.message), code: error.code }
+    }
+
+    /// True when the part panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, OpError::Part { code: code::PANIC, .. })
+    }
+}

@@ -1,0 +1,97 @@
+//! A plugin's own operation as one node of the tape.
+
+use super::native::{GradSlots, ManyOp, packed_custom_op};
+use super::session::{Session, Value};
+use super::trace::Node;
+use candle_core::Tensor;
+use stillhouse_plugin::abi::abi_stable::std_types::{RSlice, RSliceMut};
+use stillhouse_plugin::abi::{FusedBox, View, ViewMut, code};
+use stillhouse_plugin::op::{DType, Meta};
+
+/// Runs or traces the operation.
+pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox) -> Value {
+    let metas: Option<Vec<Meta>> = values.iter().map(|value| session.meta(value)).collect();
+    let Some(metas) = metas else { return Value::Poisoned };
+    let fail = |message: String| {
+        session.fail(code::OPERATION, format!("fused operation `{name}`: {message}"));
+        Value::Poisoned
+    };
+    let Some(first) = metas.first() else { return fail("takes one input or more".into()) };
+    if !first.dtype.is_float() || metas.iter().any(|meta| meta.dtype != first.dtype) {
+        return fail("inputs must have one float type".into());
+    }
+    let shapes: Vec<RSlice<'_, usize>> = metas.iter().map(|meta| RSlice::from_slice(&meta.shape)).collect();
+    let shape = match op.infer(RSlice::from_slice(&shapes)).into_result() {
+        Ok(shape) => shape.into_vec(),
+        Err(error) => return fail(error.message.into_string()),
+    };
+    if let Some(trace) = &session.trace {
+        let inputs = values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
+        let node = Node::Fused { name: name.into(), inputs };
+        return Value::Symbolic(trace.borrow_mut().push(node, Meta::new(shape, first.dtype)));
+    }
+    let tensors: Vec<&Tensor> = values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
+    match packed_custom_op(&tensors, &shape, Box::new(Crossing { name: name.into(), op })) {
+        Ok(tensor) => Value::Concrete(tensor),
+        Err(error) => fail(error.to_string().lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+struct Crossing {
+    name: String,
+    op: FusedBox,
+}
+
+/// What happened, without the operation's name, which the caller adds.
+type Outcome = Result<(), String>;
+
+fn view<'a, T>(values: &[T], shape: &'a [usize], dtype: DType) -> View<'a> {
+    View { data: values.as_ptr().cast(), shape: RSlice::from_slice(shape), dtype: dtype as u32, device: 0 }
+}
+
+fn view_mut<'a, T>(values: Option<&mut [T]>, shape: &'a [usize], dtype: DType) -> ViewMut<'a> {
+    let data = values.map_or(std::ptr::null_mut(), |values| values.as_mut_ptr().cast());
+    ViewMut { data, shape: RSlice::from_slice(shape), dtype: dtype as u32, device: 0 }
+}
+
+impl Crossing {
+    fn forward<T>(&self, ins: &[&[T]], shapes: &[&[usize]], out: &mut [T], dtype: DType) -> Outcome {
+        let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
+        let flat = [out.len()];
+        let out = view_mut(Some(out), &flat, dtype);
+        self.op.forward(RSlice::from_slice(&views), out).into_result().map_err(|error| error.message.into_string())
+    }
+
+    fn backward<T>(&self, call: (&[&[T]], &[&[usize]], &[T], &[T]), grads: &mut GradSlots<'_, T>, dtype: DType) -> Outcome {
+        let (ins, shapes, out, grad) = call;
+        let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
+        let flat = [out.len()];
+        let mut wanted: Vec<ViewMut<'_>> =
+            grads.iter_mut().zip(shapes).map(|(slot, shape)| view_mut(slot.as_deref_mut(), shape, dtype)).collect();
+        let (out, grad) = (view(out, &flat, dtype), view(grad, &flat, dtype));
+        let result = self.op.backward(RSlice::from_slice(&views), out, grad, RSliceMut::from_mut_slice(&mut wanted));
+        result.into_result().map_err(|error| error.message.into_string())
+    }
+}
+
+impl ManyOp for Crossing {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn forward_f32(&self, ins: &[&[f32]], shapes: &[&[usize]], out: &mut [f32]) -> Outcome {
+        self.forward(ins, shapes, out, DType::F32)
+    }
+
+    fn forward_f64(&self, ins: &[&[f64]], shapes: &[&[usize]], out: &mut [f64]) -> Outcome {
+        self.forward(ins, shapes, out, DType::F64)
+    }
+
+    fn backward_f32(&self, ins: &[&[f32]], shapes: &[&[usize]], out: &[f32], grad: &[f32], grads: &mut GradSlots<'_, f32>) -> Outcome {
+        self.backward((ins, shapes, out, grad), grads, DType::F32)
+    }
+
+    fn backward_f64(&self, ins: &[&[f64]], shapes: &[&[usize]], out: &[f64], grad: &[f64], grads: &mut GradSlots<'_, f64>) -> Outcome {
+        self.backward((ins, shapes, out, grad), grads, DType::F64)
+    }
+}

@@ -1,0 +1,306 @@
+//! One differentiable function of tensors as one node of candle's tape.
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Error, Layout, Result, Shape, Storage, Tensor, WithDType,
+};
+use stillhouse_kernels::Float;
+
+/// `f32` and `f64`, as candle and as the kernels know them.
+pub(crate) trait Element: Float + WithDType {
+    /// The user's functions for this type.
+    fn user(op: &dyn super::many::ManyOp) -> super::many::Typed<'_, Self>;
+}
+
+/// Contiguous elements and their shape.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) dims: &'a [usize],
+}
+
+/// What a backward pass may read.
+pub(crate) struct Call<'a, T> {
+    pub(crate) ins: &'a [View<'a, T>],
+    pub(crate) out: &'a [T],
+    pub(crate) grad: &'a [T],
+    /// By input: whether its gradient leads to a variable.
+    pub(crate) wanted: &'a [bool],
+}
+
+/// Gradients by input; those that are not wanted may be `None`.
+pub(crate) type Grads<T> = Vec<Option<Vec<T>>>;
+
+/// A function of one or more tensors of one float type to one tensor, with its gradient.
+pub(crate) trait Node: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// The output and its shape.
+    fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)>;
+
+    fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>>;
+
+    /// Whether the gradient of input `index` is that of the output itself: it is handed on without a copy.
+    fn passes(&self, _index: usize) -> bool {
+        false
+    }
+}
+
+/// Runs `$body` with `$type` standing for the element type of `$dtype`.
+macro_rules! by_dtype {
+    ($dtype:expr, $name:expr, $type:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $type = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $type = f64;
+                $body
+            }
+            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, $name).bt()),
+        }
+    };
+}
+pub(crate) use by_dtype;
+
+/// Calls `node` on tensors on the CPU; any number of inputs is one node of the tape.
+pub(crate) fn apply<N: Node>(node: N, ins: &[&Tensor]) -> Result<Tensor> {
+    let ins = prepared(node.name(), ins)?;
+    match ins.as_slice() {
+        [a] => a.apply_op1(Op(node)),
+        [a, b] => a.apply_op2(b, Op(node)),
+        [a, b, c] => a.apply_op3(b, c, Op(node)),
+        _ => {
+            let flat = ins.iter().map(Tensor::flatten_all).collect::<Result<Vec<_>>>()?;
+            let packed = Tensor::cat(&flat, 0)?;
+            let shapes = ins.iter().map(|t| t.dims().to_vec()).collect();
+            let wanted = ins.iter().map(Tensor::track_op).collect();
+            packed.apply_op1(Op(Packed { node, shapes, wanted }))
+        }
+    }
+}
+
+/// Calls `node` without recording it.
+pub(crate) fn apply_constant<N: Node>(node: N, ins: &[&Tensor]) -> Result<Tensor> {
+    let detached: Vec<Tensor> = ins.iter().map(|t| t.detach()).collect();
+    apply(node, &detached.iter().collect::<Vec<_>>())
+}
+
+fn prepared(name: &'static str, ins: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let Some(first) = ins.first() else {
+        return Err(Error::msg(format!("`{name}` got no input")));
+    };
+    for tensor in ins {
+        if !tensor.device().is_cpu() {
+            return Err(elsewhere(name, tensor));
+        }
+        if tensor.dtype() != first.dtype() {
+            let (lhs, rhs) = (first.dtype(), tensor.dtype());
+            return Err(Error::DTypeMismatchBinaryOp { lhs, rhs, op: name }.bt());
+        }
+        if !matches!(tensor.dtype(), DType::F32 | DType::F64) {
+            return Err(Error::UnsupportedDTypeForOp(tensor.dtype(), name).bt());
+        }
+    }
+    ins.iter().map(|t| t.contiguous()).collect()
+}
+
+/// The error of an operation that runs on the CPU only.
+pub(crate) fn elsewhere(name: &str, tensor: &Tensor) -> Error {
+    Error::msg(format!("`{name}` has no form for {:?}, only for the CPU", tensor.device().location()))
+}
+
+/// Reads a tensor on the CPU as a contiguous slice, without a copy where it is one.
+pub(crate) fn read<T: Element, R>(tensor: &Tensor, task: impl FnOnce(View<'_, T>) -> Result<R>) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return Err(elsewhere("read", &tensor));
+    };
+    task(view(storage, layout)?)
+}
+
+fn view<'a, T: Element>(storage: &'a CpuStorage, layout: &'a Layout) -> Result<View<'a, T>> {
+    let Some((from, to)) = layout.contiguous_offsets() else {
+        return Err(Error::RequiresContiguous { op: "native" }.bt());
+    };
+    let data = T::cpu_storage_as_slice(storage)?;
+    Ok(View { data: &data[from..to], dims: layout.dims() })
+}
+
+/// A tensor on the CPU that owns `data`.
+pub(crate) fn tensor<T: Element>(data: Vec<T>, dims: &[usize]) -> Result<Tensor> {
+    Tensor::from_vec(data, dims, &candle_core::Device::Cpu)
+}
+
+struct Op<N>(N);
+
+impl<N: Node> Op<N> {
+    fn run(&self, ins: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let Some((first, _)) = ins.first() else {
+            return Err(Error::msg(format!("`{}` got no input", self.0.name())));
+        };
+        by_dtype!(candle_core::backend::BackendStorage::dtype(*first), self.0.name(), T => {
+            let views = ins.iter().map(|(s, l)| view::<T>(s, l)).collect::<Result<Vec<_>>>()?;
+            let (data, dims) = self.0.forward(&views)?;
+            debug_assert_eq!(data.len(), dims.iter().product::<usize>());
+            Ok((<T as WithDType>::to_cpu_storage_owned(data), Shape::from(dims)))
+        })
+    }
+
+    fn grads<const N_IN: usize>(&self, ins: [&Tensor; N_IN], out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; N_IN]> {
+        let mut grads = ins.map(|_| None);
+        let mut wanted = ins.map(Tensor::track_op);
+        for (index, wanted) in wanted.iter_mut().enumerate() {
+            if *wanted && self.0.passes(index) {
+                grads[index] = Some(grad.clone());
+                *wanted = false;
+            }
+        }
+        if wanted.contains(&true) {
+            by_dtype!(out.dtype(), self.0.name(), T => self.fill::<T, N_IN>(ins, out, grad, wanted, &mut grads))?;
+        }
+        Ok(grads)
+    }
+
+    fn fill<T: Element, const N_IN: usize>(
+        &self,
+        ins: [&Tensor; N_IN],
+        out: &Tensor,
+        grad: &Tensor,
+        wanted: [bool; N_IN],
+        grads: &mut [Option<Tensor>; N_IN],
+    ) -> Result<()> {
+        let grad = grad.contiguous()?;
+        let held = ins.map(Tensor::storage_and_layout);
+        let views = held.iter().map(|(storage, layout)| on_cpu::<T>(storage, layout)).collect::<Result<Vec<_>>>()?;
+        let (out_storage, out_layout) = out.storage_and_layout();
+        let (grad_storage, grad_layout) = grad.storage_and_layout();
+        let made = self.0.backward(&Call {
+            ins: &views,
+            out: on_cpu(&out_storage, out_layout)?.data,
+            grad: on_cpu(&grad_storage, grad_layout)?.data,
+            wanted: &wanted,
+        })?;
+        let made = made.into_iter().chain(std::iter::repeat_with(|| None));
+        for (((slot, made), wanted), from) in grads.iter_mut().zip(made).zip(wanted).zip(&views) {
+            if wanted {
+                // The tape has no place for a missing gradient of an input that it tracks.
+                let data = made.unwrap_or_else(|| vec![<T as Float>::ZERO; from.data.len()]);
+                *slot = Some(tensor(data, from.dims)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn on_cpu<'a, T: Element>(storage: &'a Storage, layout: &'a Layout) -> Result<View<'a, T>> {
+    match storage {
+        Storage::Cpu(storage) => view(storage, layout),
+        _ => Err(Error::msg("a native operation met a tensor that is not on the CPU")),
+    }
+}
+
+impl<N: Node> CustomOp1 for Op<N> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.run(&[(s, l)])
+    }
+
+    fn bwd(&self, a: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let [a] = self.grads([a], out, grad)?;
+        Ok(a)
+    }
+}
+
+impl<N: Node> CustomOp2 for Op<N> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.run(&[(s1, l1), (s2, l2)])
+    }
+
+    fn bwd(&self, a: &Tensor, b: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [a, b] = self.grads([a, b], out, grad)?;
+        Ok((a, b))
+    }
+}
+
+impl<N: Node> CustomOp3 for Op<N> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [a, b, c] = self.grads([a, b, c], out, grad)?;
+        Ok((a, b, c))
+    }
+}
+
+/// More inputs than a node can have, laid end to end in one.
+struct Packed<N> {
+    node: N,
+    shapes: Vec<Vec<usize>>,
+    wanted: Vec<bool>,
+}
+
+impl<N> Packed<N> {
+    fn split<'a, T>(&'a self, packed: &'a [T]) -> Vec<View<'a, T>> {
+        let mut rest = packed;
+        let mut next = |dims: &'a Vec<usize>| {
+            let (data, after) = rest.split_at(dims.iter().product());
+            rest = after;
+            View { data, dims: dims.as_slice() }
+        };
+        self.shapes.iter().map(&mut next).collect()
+    }
+}
+
+impl<N: Node> Node for Packed<N> {
+    fn name(&self) -> &'static str {
+        self.node.name()
+    }
+
+    fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)> {
+        let packed = ins.first().map_or(&[][..], |view| view.data);
+        self.node.forward(&self.split(packed))
+    }
+
+    fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
+        let packed = call.ins.first().map_or(&[][..], |view| view.data);
+        let ins = self.split(packed);
+        let made = self.node.backward(&Call { ins: &ins, out: call.out, grad: call.grad, wanted: &self.wanted })?;
+        let mut grad = Vec::with_capacity(packed.len());
+        for (made, view) in made.into_iter().chain(std::iter::repeat_with(|| None)).zip(&ins) {
+            match made {
+                Some(made) => grad.extend(made),
+                None => grad.resize(grad.len() + view.data.len(), <T as Float>::ZERO),
+            }
+        }
+        Ok(vec![Some(grad)])
+    }
+}

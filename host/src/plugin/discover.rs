@@ -1,0 +1,115 @@
+//! From search paths to a registry.
+
+use super::component::{Component, Plugin};
+use super::describe::{self, Fault};
+use super::error::PluginError;
+use super::find::{Candidate, Origin, SearchPaths, candidates, unreadable};
+use super::load;
+use super::registry::{Refused, Registry, Shadowed};
+use super::verify::{Verified, verify};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use stillhouse_plugin::abi::ABI_MINOR;
+use stillhouse_plugin::abi::abi_stable::std_types::RResult;
+
+/// A search under way.
+struct Discovery<'a> {
+    allow_abort: bool,
+    reserved: &'a [&'a str],
+    registry: Registry,
+    /// Files that were looked at, by their real path and by their content.
+    files: HashSet<PathBuf>,
+    contents: HashSet<String>,
+}
+
+impl Registry {
+    /// Finds, verifies and loads all plugins of these paths.
+    ///
+    /// With `allow_abort`, a plugin is taken although a panic in it ends the process. A component with a setting that is
+    /// named like one of the `reserved` keys of a manifest is refused with its plugin, since no manifest could reach it.
+    pub fn discover(paths: &SearchPaths, allow_abort: bool, reserved: &[&str]) -> Registry {
+        let registry = Registry { places: paths.places().to_vec(), ..Registry::default() };
+        let (files, contents) = Default::default();
+        let mut discovery = Discovery { allow_abort, reserved, registry, files, contents };
+        for place in paths.places() {
+            match candidates(place) {
+                Ok(found) => found.iter().for_each(|candidate| discovery.take(candidate)),
+                Err(error) => {
+                    let named = place.origin == Origin::Manifest;
+                    discovery.registry.refused.push(Refused { path: place.path.clone(), named, error });
+                }
+            }
+        }
+        discovery.registry
+    }
+}
+
+impl Discovery<'_> {
+    fn take(&mut self, candidate: &Candidate) {
+        let path = &candidate.path;
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        if !self.files.insert(real) {
+            return;
+        }
+        match self.add(path) {
+            Ok(()) => {}
+            Err(PluginError::NotPlugin { .. }) if candidate.among_others => {}
+            Err(error) => self.registry.refused.push(Refused { path: path.clone(), named: candidate.named, error }),
+        }
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), PluginError> {
+        let verified = verify(path, self.allow_abort)?;
+        let sha256 = hash(path).map_err(|error| unreadable(path, &error))?;
+        if !self.contents.insert(sha256.clone()) {
+            return Ok(());
+        }
+        if let Some(first) = self.registry.plugins.iter().find(|plugin| plugin.name == verified.name) {
+            let by = Arc::clone(first);
+            let Verified { name, version, .. } = verified;
+            self.registry.shadowed.push(Shadowed { name, version, path: path.to_owned(), by });
+            return Ok(());
+        }
+        self.load(path, verified, sha256)
+    }
+
+    fn load(&mut self, path: &Path, verified: Verified, sha256: String) -> Result<(), PluginError> {
+        let module = load::open(path, &verified)?;
+        let bad = |cause| PluginError::Description { path: path.to_owned(), plugin: verified.name.clone(), cause };
+        let json = match module.components()() {
+            RResult::ROk(json) => json,
+            RResult::RErr(error) => return Err(bad(error.message.into_string())),
+        };
+        let newer = verified.abi.1 > ABI_MINOR;
+        let (descs, notes) = describe::read(&json, newer, self.reserved).map_err(|fault| match fault {
+            Fault::Bad(cause) => bad(cause),
+            Fault::Reserved { kind, component, key } => {
+                let (path, plugin) = (path.to_owned(), verified.name.clone());
+                PluginError::ReservedKey { path, plugin, kind, component, key }
+            }
+        })?;
+        let Verified { name, version, abi, built_with, .. } = verified;
+        let plugin = Arc::new(Plugin { name, version, path: path.to_owned(), sha256, abi, built_with, notes });
+        let component = |desc| Component { desc, plugin: Arc::clone(&plugin), module };
+        self.registry.components.extend(descs.into_iter().map(component));
+        self.registry.plugins.push(plugin);
+        Ok(())
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal.
+fn hash(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hasher.update(&piece[..count]),
+        }
+    }
+}

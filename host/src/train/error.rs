@@ -1,0 +1,81 @@
+//! Why a run ended early.
+
+use crate::data::DataError;
+use crate::exec::NetworkError;
+use crate::model::WeightsError;
+use crate::ops::OpError;
+
+/// An error of a running stage.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A part failed, panicked or gave what it must not give.
+    #[error(transparent)]
+    Part(#[from] OpError),
+    /// A network failed.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Data could not be served.
+    #[error("{}", .0.headline())]
+    Data(#[from] DataError),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// A term is not a number any more.
+    #[error("term `{term}` of {part} is {value} at step {step} of stage `{stage}`")]
+    NotFinite {
+        /// Name of the term.
+        term: String,
+        /// The part that gave it.
+        part: String,
+        /// Its value.
+        value: f64,
+        /// Update.
+        step: u64,
+        /// Stage.
+        stage: String,
+        /// What the part read, with shapes and largest values.
+        inputs: Vec<String>,
+    },
+    /// A teacher's weights changed.
+    #[error("the weights of teacher `{0}` changed during stage `{1}`")]
+    TeacherMoved(String, String),
+    /// A file of the run's folder could not be written.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A checkpoint that does not fit.
+    #[error("{0}")]
+    Resume(String),
+}
+
+impl TrainError {
+    /// What to do, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            TrainError::NotFinite { .. } => Some("lower the learning rate or the weight of the term, or set `clip_norm`".into()),
+            TrainError::Data(error) => error.hint(),
+            TrainError::Weights(error) => error.hint(),
+            TrainError::Part(error) if error.is_panic() => Some("this is a mistake of the plugin; the last checkpoint is intact".into()),
+            _ => None,
+        }
+    }
+
+    /// Lines beside the message.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            TrainError::NotFinite { inputs, .. } => inputs.clone(),
+            _ => vec![],
+        }
+    }
+
+    pub(super) fn file(path: &std::path::Path, error: std::io::Error) -> TrainError {
+        TrainError::File { path: path.display().to_string(), error }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a run tells while it runs.
+
+use super::evaluate::Metrics;
+use super::step::{StepReport, TermValue};
+use serde::Serialize;
+
+/// A stage begins (or goes on).
+#[derive(Debug, Clone, Serialize)]
+pub struct StageStart {
+    /// Name.
+    pub stage: String,
+    /// Seed.
+    pub seed: u64,
+    /// Trained models.
+    pub train: Vec<String>,
+    /// Updates in all.
+    pub total_steps: u64,
+    /// Updates of an epoch.
+    pub steps_per_epoch: u64,
+    /// Epochs done already.
+    pub epochs_done: u64,
+    /// Trained values.
+    pub parameters: usize,
+    /// True for a student that trains alone.
+    pub alone: bool,
+}
+
+/// One update.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Updates done.
+    pub step: u64,
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Samples of this batch.
+    pub samples: usize,
+    /// Learning rate.
+    pub lr: f64,
+    /// Terms.
+    pub report: &'a StepReport,
+}
+
+/// One epoch.
+#[derive(Debug, Clone, Serialize)]
+pub struct EpochEnd {
+    /// Stage.
+    pub stage: String,
+    /// Seed.
+    pub seed: u64,
+    /// Epoch, from 1.
+    pub epoch: u64,
+    /// Updates done.
+    pub step: u64,
+    /// Learning rate of the last update.
+    pub lr: f64,
+    /// Mean of every term over the epoch, raw; the weight is that of the last update.
+    pub terms: Vec<TermMean>,
+    /// Mean of the weighted sum.
+    pub total: f64,
+    /// On the validation part, or on the test part where there is none.
+    pub metrics: Metrics,
+    /// Which part that was.
+    pub part: &'static str,
+    /// True when these are the best weights so far.
+    pub best: bool,
+    /// Seconds of training, evaluation not counted.
+    pub seconds: f64,
+    /// Samples a second.
+    pub samples_per_second: f64,
+}
+
+/// A term over an epoch.
+#[derive(Debug, Clone, Serialize)]
+pub struct TermMean {
+    /// Name.
+    pub name: String,
+    /// Mean, as the part gave it.
+    pub raw: f64,
+    /// Factor at the last update.
+    pub weight: f64,
+    /// Mean norm of its gradient, when logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_norm: Option<f64>,
+}
+
+/// Sums of one epoch's steps.
+#[derive(Debug, Default)]
+pub(super) struct Means {
+    terms: Vec<(TermValue, u64, f64, u64)>,
+    total: f64,
+    steps: u64,
+}
+
+impl Means {
+    pub(super) fn add(&mut self, report: &StepReport) {
+        self.total += report.total;
+        self.steps += 1;
+        for term in &report.terms {
+            let norm = term.gradient_norm;
+            let (sum, norms) = (norm.unwrap_or(0.0), u64::from(norm.is_some()));
+            match self.terms.iter_mut().find(|(known, ..)| known.name == term.name) {
+                Some((known, count, norm_sum, norm_count)) => {
+                    known.raw += term.raw;
+                    known.weight = term.weight;
+                    *count += 1;
+                    *norm_sum += sum;
+                    *norm_count += norms;
+                }
+                None => self.terms.push((term.clone(), 1, sum, norms)),
+            }
+        }
+    }
+
+    pub(super) fn terms(&self) -> Vec<TermMean> {
+        let mean = |(term, count, norm_sum, norm_count): &(TermValue, u64, f64, u64)| TermMean {
+            name: term.name.clone(),
+            raw: term.raw / (*count).max(1) as f64,
+            weight: term.weight,
+            gradient_norm: (*norm_count > 0).then(|| norm_sum / *norm_count as f64),
+        };
+        self.terms.iter().map(mean).collect()
+    }
+
+    pub(super) fn total(&self) -> f64 {
+        self.total / self.steps.max(1) as f64
+    }
+}
+
+/// Hears what happens in a run.
+pub trait Observer {
+    /// A stage begins.
+    fn stage_started(&mut self, _start: &StageStart) {}
+    /// An update was made.
+    fn stepped(&mut self, _progress: &Progress<'_>) {}
+    /// An epoch ended.
+    fn epoch_ended(&mut self, _end: &EpochEnd) {}
+    /// A part says something: level (1 error to 4 detail), term, text.
+    fn said(&mut self, _level: u32, _term: &str, _line: &str) {}
+    /// A stage ended; the model's weights are those that count from here on.
+    fn stage_ended(&mut self, _stage: &str) {}
+}
+
+/// Hears nothing.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

@@ -1,0 +1,41 @@
+//! Training: from a manifest to trained students.
+//!
+//! [`Setup`] opens what a manifest stands on. [`plan`] builds models and binds terms for one seed, and finds everything that
+//! is wrong before any training. [`run_seed`] trains, stage by stage, and tells an [`Observer`] how it goes.
+
+mod batch;
+mod binding;
+mod checkpoint;
+mod error;
+mod evaluate;
+mod events;
+mod groups;
+mod models;
+mod optim;
+mod plan;
+mod problem;
+mod reach;
+mod run;
+mod selector;
+mod setup;
+mod stage;
+mod step;
+mod term;
+
+pub use batch::{Fields, fields, view_field};
+pub use binding::PassPlan;
+pub use checkpoint::Position;
+pub use error::TrainError;
+pub use evaluate::{Metrics, evaluate};
+pub use events::{EpochEnd, Observer, Progress, Silent, StageStart, TermMean};
+pub use groups::{GroupPlan, Member};
+pub use models::{Model, ModelBuilder};
+pub use optim::{Gradients, Optimizer};
+pub use plan::{ActiveTerm, Length, PhasePlan, RunPlan, StagePlan, plan};
+pub use problem::Problem;
+pub use run::{Outcome, Role, run_seed};
+pub use selector::Selector;
+pub use setup::Setup;
+pub use stage::{StageRunner, load_model, model_tensors};
+pub use step::{StepReport, Stepper, TermValue};
+pub use term::{BoundConnector, BoundPort, BoundTerm, Read};

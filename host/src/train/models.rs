@@ -1,0 +1,174 @@
+//! The networks of a manifest, for one seed.
+
+use super::problem::{AtPath, Problem};
+use super::setup::Setup;
+use crate::data::{Filter, Samples, ViewSpec, channel_stats};
+use crate::exec::{ModuleSlot, Network};
+use crate::graph::{Graph, Source};
+use crate::manifest::{self, ManifestPath, Part, nearest};
+use crate::model::{self, Frame, ModelError};
+use crate::ops::{BoundPart, ParamSet, host_api};
+use crate::plugin::Component;
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use stillhouse_plugin::desc::Kind;
+
+/// A network with what it sees of the data.
+pub struct Model {
+    /// Name in the manifest, or of the copy that trains alone.
+    pub name: String,
+    /// Name in the manifest.
+    pub origin: String,
+    /// The network.
+    pub network: Rc<Network>,
+    /// Data set.
+    pub data: String,
+    /// What it sees of a sample.
+    pub view: ViewSpec,
+}
+
+/// Builds networks.
+pub struct ModelBuilder<'a> {
+    /// What the manifest stands on.
+    pub setup: &'a Setup,
+    /// Seed of the run.
+    pub seed: u64,
+}
+
+impl ModelBuilder<'_> {
+    /// The model of this name in the manifest, built as `name` (another name for a copy that trains alone) on a data set.
+    ///
+    /// # Errors
+    /// Data that the architecture cannot take, unknown settings, a module that refuses its place.
+    pub fn build(&self, origin: &str, name: &str, data: &str) -> Result<Model, Problem> {
+        let path = ManifestPath::of(["models", origin]);
+        let Some(entry) = self.setup.manifest.models.get(origin) else {
+            return Err(Problem::new(format!("unknown model `{origin}`")).at(&ManifestPath::of(["models"]), Part::Key));
+        };
+        let set = self.setup.data.get(data).ok_or_else(|| Problem::new(format!("unknown data set `{data}`")))?;
+        let view = self.view(origin, name, entry, &set.train)?;
+        let shape = shape_of(&view, &set.train).at_path(&path.key("input"))?;
+        let input = if entry.over_time { shape.get(1..).unwrap_or_default().to_vec() } else { shape };
+        let mut graph = build_graph(entry, &input, set.classes.len(), &path)?;
+        let seed = entry.seed.unwrap_or(self.seed);
+        let params = Rc::new(ParamSet::new(origin, seed, self.setup.float, &self.setup.device));
+        let modules = self.modules(origin, entry, &mut graph, &path, seed)?;
+        let network = Network::new(name, graph, params, entry.over_time, modules).at_path(&path)?;
+        Ok(Model { name: name.into(), origin: origin.into(), network: Rc::new(network), data: data.into(), view })
+    }
+
+    /// What the model sees: its own size, channels and normalisation; the training part's statistics where it gives none.
+    fn view(&self, origin: &str, name: &str, entry: &manifest::Model, train: &Samples) -> Result<ViewSpec, Problem> {
+        let input = entry.input.clone().unwrap_or_default();
+        let mut view = ViewSpec { channels: input.channels, ..ViewSpec::new(name) };
+        if let Some(of_view) = input.view.as_ref().and_then(|view| self.setup.manifest.views.get(view)) {
+            apply_view(of_view, &mut view);
+        }
+        if let Some(size) = input.size {
+            view.size = Some([size.height, size.width]);
+        }
+        let numbers = |list: &manifest::OneOrMany<f64>| list.iter().map(|value| *value as f32).collect::<Vec<f32>>();
+        let path = ManifestPath::of(["models", origin, "input"]);
+        let (mean, std) = match (&input.mean, &input.std) {
+            (None, None) => default_statistics(train, &view).at_path(&path)?,
+            (mean, std) => (mean.as_ref().map(numbers).unwrap_or_default(), std.as_ref().map(numbers).unwrap_or_default()),
+        };
+        Ok(ViewSpec { mean, std, ..view })
+    }
+
+    fn modules(&self, origin: &str, entry: &manifest::Model, graph: &mut Graph, path: &ManifestPath, seed: u64) -> Result<BTreeMap<usize, ModuleSlot>, Problem> {
+        let mut slots = IndexMap::new();
+        for (at, part) in &entry.modules {
+            let here = path.key("modules").key(at);
+            let Some(source) = graph.tap(at).filter(|source| *source != Source::Input) else {
+                let close = nearest(at, graph.paths()).map(|close| format!("did you mean `{close}`?"));
+                return Err(Problem::new(format!("model `{origin}` has no layer `{at}`")).at(&here, Part::Key).maybe_hint(close));
+            };
+            let replaced = natural_shape(graph, &source, &here)?;
+            let component = self.setup.registry.find(Some(Kind::Module), &part.use_).at_path(&here.key("use"))?;
+            let label = format!("models.{origin}.modules.{at} (`{}`)", part.use_);
+            let params = Rc::new(ParamSet::new(&format!("{origin}.{at}"), seed, self.setup.float, &self.setup.device));
+            let part = create(component, &part.config, &label, params, &here)?;
+            if graph.replace(at).is_none() {
+                return Err(Problem::new(format!("`{at}` of `{origin}` cannot be replaced")).at(&here, Part::Key));
+            }
+            slots.insert(at.clone(), ModuleSlot { part, replaced, state: vec![], values: vec![] });
+        }
+        let index = |at: &str| graph.layers.iter().position(|layer| layer.path == at);
+        Ok(slots.into_iter().filter_map(|(at, slot)| Some((index(&at)?, slot))).collect())
+    }
+}
+
+/// A part of a component, its configuration checked.
+pub(super) fn create(component: &Component, config: &manifest::Config, label: &str, params: Rc<ParamSet>, at: &ManifestPath) -> Result<BoundPart, Problem> {
+    let json = serde_json::Value::Object(config.clone()).to_string();
+    let part = component.create(&json, host_api()).at_path(at)?;
+    Ok(BoundPart::new(label, component.desc.clone(), part, params))
+}
+
+/// Takes over what a view of the manifest says.
+pub(super) fn apply_view(from: &manifest::View, view: &mut ViewSpec) {
+    if let Some(size) = from.size {
+        view.size = Some([size.height, size.width]);
+    }
+    view.filter = match from.filter {
+        manifest::Filter::Bilinear => Filter::Bilinear,
+        manifest::Filter::Nearest => Filter::Nearest,
+        manifest::Filter::Area => Filter::Area,
+    };
+    if let Some(augment) = from.augment {
+        view.augment = augment;
+    }
+}
+
+/// Shape of one sample of a view.
+fn shape_of(view: &ViewSpec, samples: &Samples) -> Result<Vec<usize>, crate::data::DataError> {
+    match samples.main_field() {
+        Some((name, field)) => view.shape(view.field.as_deref().unwrap_or(name), field.shape()),
+        None => view.shape(crate::data::IMAGE, &[]),
+    }
+}
+
+/// Mean and deviation of the training part, for as many channels as the view has.
+fn default_statistics(train: &Samples, view: &ViewSpec) -> Result<(Vec<f32>, Vec<f32>), crate::data::DataError> {
+    let (mean, std) = channel_stats(train)?;
+    let average = |list: &[f32]| vec![list.iter().sum::<f32>() / list.len().max(1) as f32];
+    match view.channels {
+        Some(channels) if channels != mean.len() => Ok((average(&mean), average(&std))),
+        _ => Ok((mean, std)),
+    }
+}
+
+fn build_graph(entry: &manifest::Model, input: &[usize], classes: usize, path: &ManifestPath) -> Result<Graph, Problem> {
+    let wrong = |error: ModelError, key: &str| {
+        let mut at = path.key(key);
+        for step in error.key.iter().flat_map(|key| key.split('.')) {
+            at = step.parse().map_or_else(|_| at.key(step), |index| at.index(index));
+        }
+        Problem::new(error.message).at(&at, Part::Value).maybe_hint(error.hint)
+    };
+    if let Some(layers) = &entry.layers {
+        return model::build_inline(layers, input).map_err(|error| wrong(error, "layers"));
+    }
+    let Some(arch) = &entry.arch else {
+        return Err(Problem::new("a model needs `arch` or `layers`").at(path, Part::Key));
+    };
+    let mut options = arch.options.clone();
+    let own = options.shift_remove("classes").and_then(|value| value.as_u64()).and_then(|value| usize::try_from(value).ok());
+    let frame = Frame { input: input.to_vec(), classes: own.unwrap_or(classes) };
+    if frame.classes == 0 {
+        return Err(Problem::new("the data set has no labels, so the number of classes is not known")
+            .at(&path.key("arch"), Part::Value)
+            .hint("give it: `arch = { kind = \"...\", classes = 10 }`"));
+    }
+    let built = if options.is_empty() { model::build_short(&arch.kind, &frame) } else { model::build_table(&arch.kind, &options, &frame) };
+    built.map_err(|error| wrong(error, "arch"))
+}
+
+/// Shape of one sample that the layers of the graph give at a point before anything is replaced.
+fn natural_shape(graph: &Graph, source: &Source, path: &ManifestPath) -> Result<Vec<usize>, Problem> {
+    let params = Rc::new(ParamSet::new("shape", 0, candle_core::DType::F32, &candle_core::Device::Cpu));
+    let network = Network::new("shape", graph.clone(), params, false, BTreeMap::new()).at_path(path)?;
+    Ok(network.shape(source).unwrap_or_default())
+}

@@ -1,0 +1,170 @@
+//! Traces every term of a stage: shapes must fit, terms must be scalars, and a gradient must be able to reach every parameter
+//! that is trained, over one cycle of phases.
+
+use super::binding::Scene;
+use super::plan::{ActiveTerm, PhasePlan, StagePlan};
+use super::problem::{AtPath, Problem};
+use super::term::{BoundPort, BoundTerm, Found, Read};
+use crate::manifest::{Diagnostic, Diagnostics, Part};
+use crate::ops::{Leaf, Traced};
+use std::collections::HashSet;
+use stillhouse_plugin::abi::role;
+use stillhouse_plugin::desc::Source as From;
+
+/// Checks a stage and notes what is wrong.
+pub(super) fn check(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostics) {
+    let mut reached: Vec<HashSet<String>> = vec![HashSet::new(); stage.groups.len()];
+    let before = found.len();
+    for phase in &stage.phases {
+        let mut names = HashSet::new();
+        for active in &phase.terms {
+            match trace(active, stage, phase, scene) {
+                Ok(more) => names.extend(more),
+                Err(problem) => found.extend(Diagnostics::from(problem)),
+            }
+        }
+        for group in &phase.updates {
+            reached[*group].extend(names.iter().cloned());
+        }
+    }
+    if found.len() > before {
+        return;
+    }
+    check_coupling(stage, found);
+    check_duplicates(stage, found);
+    for (group, reached) in stage.groups.iter().zip(&reached) {
+        let missed: Vec<&str> = group.members.iter().map(|member| member.full.as_str()).filter(|name| !reached.contains(*name)).collect();
+        if let Some(first) = missed.first() {
+            found.push(unreached(stage, scene, first, missed.len()));
+        }
+    }
+}
+
+fn unreached(stage: &StagePlan, scene: &Scene<'_>, first: &str, count: usize) -> Diagnostic {
+    let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+    let model = stage.trained.iter().find_map(|name| first.strip_prefix(&format!("{name}.")));
+    let hint = match model {
+        Some(path) => {
+            let layer = path.rsplit_once('.').map_or(path, |(layer, _)| layer);
+            format!("bind a term to something behind it, or `freeze = [\"{layer}\"]`")
+        }
+        None => "a term that owns it must use it in every cycle of phases".into(),
+    };
+    let message = format!("parameter `{first}`{more} is trained in stage `{}`, but no term reaches it", stage.name);
+    Diagnostic::error(message).at(&scene.path().key("train"), Part::Value).hint(hint)
+}
+
+/// A term that couples the samples of a batch cannot be summed up over pieces of it.
+fn check_coupling(stage: &StagePlan, found: &mut Diagnostics) {
+    if stage.spec.accumulate < 2 {
+        return;
+    }
+    for term in stage.terms().into_iter().filter(|term| term.part.desc().batch_coupled) {
+        let message = format!("{} compares the samples of a batch, so batches cannot be accumulated", term.part.label());
+        found.push(Diagnostic::error(message).at(&stage.path().key("accumulate"), Part::Value).hint("use a larger `batch` instead"));
+    }
+}
+
+/// Two terms of one log name would overwrite each other.
+fn check_duplicates(stage: &StagePlan, found: &mut Diagnostics) {
+    for phase in &stage.phases {
+        let mut seen = HashSet::new();
+        for (term, inner) in phase.terms.iter().flat_map(|active| active.inner.iter().map(move |inner| (&active.term, inner))) {
+            if !seen.insert(term.label(inner)) {
+                let message = format!("two terms are named `{}`", term.label(inner));
+                found.push(Diagnostic::error(message).at(&term.path, Part::Key).hint("names keep terms apart in logs: change one"));
+            }
+        }
+    }
+}
+
+/// Full names of the trained parameters that the active terms reach.
+fn trace(active: &ActiveTerm, stage: &StagePlan, phase: &PhasePlan, scene: &Scene<'_>) -> Found<HashSet<String>> {
+    let term = &active.term;
+    let ports = scene.trace_ports(term)?;
+    if term.part.desc().dynamic {
+        return Ok(everything(term, scene));
+    }
+    let moment = scene.moment(&stage.inner, &phase.name);
+    let traced = term.part.trace(&moment, &ports).at_path(&term.path);
+    let traced = traced.map_err(|problem| scene.explain_shapes(problem, term))?;
+    check_terms(active, &traced)?;
+    let mut names = HashSet::new();
+    for (.., node) in traced.results.iter().filter(|(role, ..)| *role == role::TERM) {
+        for leaf in traced.trace.reachable(*node) {
+            names.extend(behind_leaf(&leaf, term, scene, updates_student(stage, phase)));
+        }
+    }
+    Ok(names)
+}
+
+/// True when the phase updates a trained model, so that gradients go into it.
+pub(super) fn updates_student(stage: &StagePlan, phase: &PhasePlan) -> bool {
+    phase.updates.iter().any(|group| stage.groups[*group].members.iter().any(|member| member.path.is_some()))
+}
+
+fn check_terms(active: &ActiveTerm, traced: &Traced) -> Found<()> {
+    let term = &active.term;
+    let given: Vec<&str> = traced.results.iter().filter(|(role, ..)| *role == role::TERM).map(|(_, name, ..)| name.as_str()).collect();
+    let wrong = |message: String| Err(Problem::new(message).at(&term.path, Part::Key));
+    if let Some(name) = active.inner.iter().find(|name| !given.contains(&name.as_str())) {
+        return wrong(format!("{} planned the term `{name}` and gave {}", term.part.label(), list(&given)));
+    }
+    if let Some(name) = given.iter().find(|name| !active.inner.iter().any(|inner| inner == *name)) {
+        return wrong(format!("{} gave the term `{name}`, which it did not plan here", term.part.label()));
+    }
+    Ok(())
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") }
+}
+
+/// Parameters behind a leaf of a trace.
+fn behind_leaf(leaf: &Leaf, term: &BoundTerm, scene: &Scene<'_>, into_model: bool) -> Vec<String> {
+    match leaf {
+        Leaf::State(name) => vec![format!("{}.{name}", term.part.params().owner())],
+        Leaf::Port { port, tap, .. } => {
+            let Some(bound) = term.port(port) else { return vec![] };
+            behind_read(bound, *tap, term, scene, into_model)
+        }
+        Leaf::Constant => vec![],
+    }
+}
+
+fn behind_read(port: &BoundPort, tap: usize, term: &BoundTerm, scene: &Scene<'_>, into_model: bool) -> Vec<String> {
+    let mut names = vec![];
+    if let Some(connector) = term.connectors.iter().find(|c| c.port == port.name && c.tap == tap) {
+        for part in &connector.chain {
+            let own = part.params().names(crate::ops::ParamKind::Parameter);
+            names.extend(own.into_iter().map(|name| format!("{}.{name}", part.params().owner())));
+        }
+    }
+    if !into_model || matches!(port.from, From::Teacher | From::TeacherParameter) {
+        return names;
+    }
+    match port.reads.get(tap) {
+        Some(Read::Tap { pass, point, .. }) => {
+            let model = scene.passes.get(pass).filter(|pass| pass.track).and_then(|pass| scene.models.get(&pass.model));
+            if let Some(model) = model {
+                let behind = model.network.parameters_behind([point]);
+                names.extend(behind.into_iter().map(|name| format!("{}.{name}", model.name)));
+            }
+        }
+        Some(Read::Parameter { model, name }) => names.push(format!("{model}.{name}")),
+        _ => {}
+    }
+    names
+}
+
+/// What a part that cannot be traced may reach: all that it reads and owns.
+fn everything(term: &BoundTerm, scene: &Scene<'_>) -> HashSet<String> {
+    let own = term.part.params().names(crate::ops::ParamKind::Parameter);
+    let mut names: HashSet<String> = own.into_iter().map(|name| format!("{}.{name}", term.part.params().owner())).collect();
+    for port in &term.ports {
+        for tap in 0..port.reads.len() {
+            names.extend(behind_read(port, tap, term, scene, true));
+        }
+    }
+    names
+}

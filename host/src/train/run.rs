@@ -1,0 +1,175 @@
+//! A whole run for one seed: its stages in order, from the start or from a checkpoint.
+
+use super::checkpoint::{self, Position};
+use super::error::TrainError;
+use super::evaluate::{Metrics, evaluate};
+use super::events::Observer;
+use super::models::Model;
+use super::optim::Optimizer;
+use super::plan::{RunPlan, StagePlan};
+use super::setup::Setup;
+use super::stage::{StageRunner, model_tensors};
+use crate::manifest::Origin;
+use serde::Serialize;
+use std::path::Path;
+use std::rc::Rc;
+
+/// What one model reached in the end, on the test part.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Name of the model.
+    pub model: String,
+    /// What it is in the final table.
+    pub role: Role,
+    /// The stage that trained it last, if one did.
+    pub stage: Option<String>,
+    /// Seed.
+    pub seed: u64,
+    /// Trained values.
+    pub parameters: usize,
+    /// On the test part.
+    pub metrics: Metrics,
+}
+
+/// What a model is in the final table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It taught another, or was trained without a teacher.
+    Teacher,
+    /// A student that trained alone, on the schedule of the distilled one.
+    Alone,
+    /// A student that learned from a teacher.
+    Distilled,
+    /// Trained, and nobody's teacher.
+    Trained,
+}
+
+/// Runs all stages of a seed. With `resume`, goes on where the folder's checkpoint stands.
+///
+/// # Errors
+/// A stage fails; what was written before stays.
+pub fn run_seed(setup: &Setup, run: &RunPlan, folder: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Vec<Outcome>, TrainError> {
+    std::fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
+    let runner = StageRunner { setup, run, folder: folder.into() };
+    let saved = if resume { checkpoint::position(folder)? } else { None };
+    let first = saved.as_ref().map_or(0, |position| position.stage);
+    let mut state = match &saved {
+        Some(position) => {
+            check_position(run, position)?;
+            Some(checkpoint::restore(folder, run)?)
+        }
+        None => None,
+    };
+    let mut optimizers: Vec<Optimizer> = vec![];
+    for index in first..run.stages.len() {
+        let mut start = Position::default();
+        optimizers = runner.optimizers(index, optimizers);
+        match (state.take(), &saved) {
+            (Some(groups), Some(position)) => {
+                start = position.clone();
+                for (optimizer, (steps, tensors)) in optimizers.iter_mut().zip(position.optimizer_steps.iter().zip(groups)) {
+                    optimizer.restore(*steps, &tensors);
+                }
+            }
+            _ => initialise(run, &run.stages[index], setup)?,
+        }
+        runner.run(index, start, &mut optimizers, observer)?;
+    }
+    outcomes(setup, run)
+}
+
+fn check_position(run: &RunPlan, position: &Position) -> Result<(), TrainError> {
+    match run.stages.get(position.stage) {
+        Some(stage) if stage.name == position.name => Ok(()),
+        _ => Err(TrainError::Resume(format!("the checkpoint stands in stage `{}`, which the manifest does not have there", position.name))),
+    }
+}
+
+/// Weights that come from elsewhere: `models.X.stage`, and `init` of the stage.
+fn initialise(run: &RunPlan, stage: &StagePlan, setup: &Setup) -> Result<(), TrainError> {
+    for (name, model) in &run.models {
+        let from = setup.manifest.models.get(name).and_then(|entry| entry.stage.as_ref());
+        if let Some(source) = from.and_then(|from| student_of(run, from)).filter(|_| !stage.trained.contains(name)) {
+            copy(source, "", model, "")?;
+        }
+    }
+    // A later stage of a method goes on with what the one before trained.
+    let is_first = run.stages.iter().find(|other| other.origin == stage.origin && other.alone == stage.alone).is_some_and(|first| first.name == stage.name);
+    if !is_first {
+        return Ok(());
+    }
+    let Some(student) = stage.trained.first().and_then(|name| run.models.get(name)) else { return Ok(()) };
+    for (prefix, origin) in stage.spec.origins() {
+        let (source, from) = match &origin {
+            Origin::Stage { name, prefix } => (student_of(run, name), prefix),
+            Origin::Model { name, prefix } => (run.models.get(name), prefix),
+        };
+        if let Some(source) = source {
+            let copied = copy(source, from, student, prefix)?;
+            if copied == 0 {
+                return Err(TrainError::Resume(format!("`init` of stage `{}`: nothing of `{}` under `{from}` fits `{prefix}`", stage.origin, source.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a stage of the manifest trained.
+fn student_of<'a>(run: &'a RunPlan, stage: &str) -> Option<&'a Rc<Model>> {
+    let stage = run.stages.iter().rev().find(|other| other.origin == stage && !other.alone)?;
+    run.models.get(stage.trained.first()?)
+}
+
+/// Copies tensors whose names and shapes fit; gives their number.
+fn copy(source: &Model, from: &str, target: &Model, to: &str) -> Result<usize, TrainError> {
+    let tensors = model_tensors(source, "");
+    let mut copied = 0;
+    for (inner, set) in target.network.sets() {
+        for (name, entry) in set.entries() {
+            let Some(rest) = format!("{inner}{name}").strip_prefix(to).map(str::to_owned) else { continue };
+            if let Some(tensor) = tensors.get(&format!("{from}{rest}")).filter(|tensor| tensor.dims() == entry.var.dims()) {
+                set.assign(&name, tensor)?;
+                copied += 1;
+            }
+        }
+    }
+    Ok(copied)
+}
+
+/// Test metrics of every model that has weights, teachers first.
+fn outcomes(setup: &Setup, run: &RunPlan) -> Result<Vec<Outcome>, TrainError> {
+    let mut all = vec![];
+    for (name, model) in &run.models {
+        let stage = run.stages.iter().rev().find(|stage| stage.trained.contains(name));
+        let set = &setup.data[stage.map_or(&model.data, |stage| &stage.data)];
+        let batch = stage.map_or(256, |stage| stage.spec.eval_batch().max(64));
+        let metrics = evaluate(model, &set.test, batch, setup.float, &setup.device)?;
+        let parameters = model.network.sets().iter().map(|(_, set)| set.parameter_count()).sum();
+        all.push(Outcome { model: name.clone(), role: role(run, name, stage), stage: stage.map(|stage| stage.name.clone()), seed: run.seed, parameters, metrics });
+    }
+    all.sort_by_key(|outcome| outcome.role as u8);
+    Ok(all)
+}
+
+fn role(run: &RunPlan, name: &str, stage: Option<&StagePlan>) -> Role {
+    let teaches = run.stages.iter().any(|stage| reads_teacher(stage, name));
+    match stage {
+        Some(stage) if stage.alone => Role::Alone,
+        Some(stage) if stage.terms().iter().any(|term| term.needs_teacher()) => Role::Distilled,
+        _ if teaches => Role::Teacher,
+        Some(_) => Role::Trained,
+        None => Role::Teacher,
+    }
+}
+
+fn reads_teacher(stage: &StagePlan, name: &str) -> bool {
+    use super::term::Read;
+    let reads = stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| port.reads.iter()).collect::<Vec<_>>());
+    let of = |read: &Read| match read {
+        Read::Tap { pass, .. } => stage.passes.get(pass).is_some_and(|pass| pass.model == name && !pass.track),
+        Read::Parameter { model, .. } => model == name && !stage.trained.contains(model),
+        Read::Field(_) => false,
+    };
+    reads.into_iter().any(of)
+}

@@ -1,0 +1,102 @@
+//! What a manifest stands on, whatever the seed: data sets in memory, plugins loaded, the device.
+
+use crate::data::{self, DataSet};
+use crate::manifest::{self, Diagnostic, Diagnostics, Manifest, ManifestPath, Part, RESERVED_TERM_KEYS, Sources};
+use crate::plugin::{Registry, SearchPaths};
+use candle_core::{DType, Device};
+use indexmap::IndexMap;
+use std::path::PathBuf;
+
+/// Everything that is opened once for a manifest.
+pub struct Setup {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its texts.
+    pub sources: Sources,
+    /// Plugins.
+    pub registry: Registry,
+    /// Data sets by name, validation parts split off.
+    pub data: IndexMap<String, DataSet>,
+    /// Where tensors are.
+    pub device: Device,
+    /// The type that trains.
+    pub float: DType,
+}
+
+impl Setup {
+    /// Opens data sets and plugins.
+    ///
+    /// # Errors
+    /// Everything that is missing or broken.
+    pub fn open(manifest: Manifest, sources: Sources, allow_abort: bool) -> Result<Setup, Box<(Diagnostics, Sources)>> {
+        let mut found = Diagnostics::default();
+        let registry = open_plugins(&manifest, &sources, allow_abort, &mut found);
+        let mut sets = IndexMap::new();
+        for (name, entry) in &manifest.data {
+            match open_data(name, entry, &sources) {
+                Ok(set) => {
+                    sets.insert(name.clone(), set);
+                }
+                Err(diagnostic) => found.push(*diagnostic),
+            }
+        }
+        let device = match open_device(manifest.run.device) {
+            Ok(device) => device,
+            Err(message) => {
+                found.push(Diagnostic::error(message).at(&ManifestPath::of(["run", "device"]), Part::Value));
+                Device::Cpu
+            }
+        };
+        if found.has_errors() {
+            return Err(Box::new((found, sources)));
+        }
+        Ok(Setup { manifest, sources, registry, data: sets, device, float: DType::F32 })
+    }
+}
+
+fn open_plugins(manifest: &Manifest, sources: &Sources, allow_abort: bool, found: &mut Diagnostics) -> Registry {
+    let at = ManifestPath::of(["plugins", "paths"]);
+    let paths: Vec<PathBuf> = manifest.plugins.paths.iter().map(|path| sources.resolve(&at, path)).collect();
+    let registry = Registry::discover(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS);
+    if let Err(error) = registry.check_named() {
+        found.push(Diagnostic::error(error.to_string()).at(&at, Part::Value).maybe_hint(error.hint()));
+    }
+    registry
+}
+
+/// The manifest path of a data set: `data` itself when there is one without a name.
+pub(super) fn data_path(name: &str, sources: &Sources) -> ManifestPath {
+    let single = ManifestPath::of(["data"]);
+    if sources.is_written(&single.key("use")) { single } else { single.key(name) }
+}
+
+fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<DataSet, Box<Diagnostic>> {
+    let path = data_path(name, sources);
+    let wrong = |error: data::DataError, key: &str| {
+        Box::new(Diagnostic::error(error.headline()).at(&path.key(key), Part::Value).maybe_hint(error.hint()))
+    };
+    // Presets look below the current folder; a path of the manifest starts where it was written.
+    let base = match entry.format_and_path() {
+        Some(_) => sources.resolve(&path.key("use"), "."),
+        None => sources.folder().to_path_buf(),
+    };
+    let mut set = data::open(&entry.use_, &base).map_err(|error| wrong(error, "use"))?;
+    if let Some(limit) = entry.limit {
+        set.train = set.train.select(&(0..limit.min(set.train.len())).collect::<Vec<_>>());
+    }
+    if let Some(limit) = entry.test_limit {
+        set.test = set.test.select(&(0..limit.min(set.test.len())).collect::<Vec<_>>());
+    }
+    match entry.split {
+        Some(split) if split.val > 0.0 => set.split(split.val, split.seed).map_err(|error| wrong(error, "split")),
+        _ => Ok(set),
+    }
+}
+
+fn open_device(device: manifest::Device) -> Result<Device, String> {
+    match device {
+        manifest::Device::Cpu => Ok(Device::Cpu),
+        manifest::Device::Cuda => Device::new_cuda(0).map_err(|error| format!("no CUDA device: {error}")),
+        manifest::Device::Metal => Device::new_metal(0).map_err(|error| format!("no Metal device: {error}")),
+    }
+}

@@ -1,0 +1,300 @@
+//! One training step: passes, terms, gradients, updates, phase by phase.
+
+use super::batch::{Fields, view_field};
+use super::error::TrainError;
+use super::models::Model;
+use super::optim::{self, Gradients, Optimizer};
+use super::plan::{ActiveTerm, PhasePlan, StagePlan};
+use super::reach::updates_student;
+use super::term::{BoundTerm, Read};
+use crate::exec::{Forward, PassSpec, StagedIn};
+use crate::graph::Source;
+use crate::ops::{Emitted, Moment, PortIn};
+use candle_core::Tensor;
+use indexmap::IndexMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use stillhouse_plugin::desc::Source as From;
+
+/// What a step reports of one term.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TermValue {
+    /// Name in logs.
+    pub name: String,
+    /// As the part gave it.
+    pub raw: f64,
+    /// Factor at this update.
+    pub weight: f64,
+    /// Norm of its gradient over the updated parameters, weight included, when asked for.
+    pub gradient_norm: Option<f64>,
+}
+
+/// What a step reports.
+#[derive(Debug, Default)]
+pub struct StepReport {
+    /// Every term, in order.
+    pub terms: Vec<TermValue>,
+    /// Sum of weighted terms.
+    pub total: f64,
+    /// Tensors that parts handed out, with the term's name.
+    pub emitted: Vec<(String, Emitted)>,
+    /// Lines for the log: level, term, text.
+    pub log: Vec<(u32, String, String)>,
+}
+
+/// Runs the steps of one stage.
+pub struct Stepper<'a> {
+    stage: &'a StagePlan,
+    models: &'a IndexMap<String, Rc<Model>>,
+    optimizers: &'a mut [Optimizer],
+    wanted: HashMap<String, Vec<Source>>,
+    accumulated: Vec<Gradients>,
+    pieces: usize,
+}
+
+/// Forwards of one step by pass, with the version of the model that ran.
+type Cache = BTreeMap<String, Forward>;
+
+impl<'a> Stepper<'a> {
+    /// A stepper over the optimizers of the stage's groups.
+    pub fn new(stage: &'a StagePlan, models: &'a IndexMap<String, Rc<Model>>, optimizers: &'a mut [Optimizer]) -> Stepper<'a> {
+        let mut wanted: HashMap<String, Vec<Source>> = HashMap::new();
+        for read in stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| &port.reads)) {
+            if let Read::Tap { pass, point, .. } = read {
+                let points = wanted.entry(pass.clone()).or_default();
+                if !points.contains(point) {
+                    points.push(point.clone());
+                }
+            }
+        }
+        let accumulated = stage.phases.iter().map(|_| Gradients::new()).collect();
+        Stepper { stage, models, optimizers, wanted, accumulated, pieces: 0 }
+    }
+
+    /// Works on one batch. `lr_factor` is the schedule's; `norms` asks for gradient norms.
+    ///
+    /// # Errors
+    /// A part or network fails, or a term is not finite.
+    pub fn step(&mut self, fields: &Fields, moment: &Moment, lr_factor: f64, norms: bool) -> Result<StepReport, TrainError> {
+        let mut report = StepReport::default();
+        let mut cache = Cache::new();
+        self.pieces += 1;
+        let update = self.pieces >= self.stage.spec.accumulate;
+        for (index, phase) in self.stage.phases.iter().enumerate() {
+            if !moment.step.is_multiple_of(phase.every) {
+                continue;
+            }
+            let moment = Moment { phase: phase.name.clone(), ..moment.clone() };
+            self.phase(index, phase, fields, &moment, &mut cache, (lr_factor, norms, update), &mut report)?;
+        }
+        for staged in cache.values().flat_map(|forward| &forward.staged) {
+            staged.change.commit(&staged.params)?;
+        }
+        if update {
+            self.pieces = 0;
+        }
+        Ok(report)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn phase(&mut self, index: usize, phase: &PhasePlan, fields: &Fields, moment: &Moment, cache: &mut Cache, (lr_factor, norms, update): (f64, bool, bool), report: &mut StepReport) -> Result<(), TrainError> {
+        let into_model = updates_student(self.stage, phase);
+        let mut staged: Vec<StagedIn> = vec![];
+        let mut parts: Vec<(Tensor, f64, usize)> = vec![];
+        for active in &phase.terms {
+            self.forward_passes(&active.term, fields, moment, cache, report)?;
+            let ports = self.ports(&active.term, fields, moment, cache, into_model, &mut staged)?;
+            let given = active.term.part.run(moment, &ports)?;
+            staged.extend(given.staged.into_iter().map(|change| StagedIn { params: active.term.part.params().clone(), change }));
+            report.emitted.extend(given.emitted.into_iter().map(|emitted| (active.term.name.clone(), emitted)));
+            report.log.extend(given.log.into_iter().map(|(level, line)| (level, active.term.name.clone(), line)));
+            for (inner, tensor) in given.terms.into_iter().filter(|(inner, _)| active.inner.contains(inner)) {
+                let weight = active.term.factor(&inner, moment.step, moment.steps_per_epoch);
+                let raw = scalar(&tensor)?;
+                if !raw.is_finite() {
+                    return Err(not_finite(active, &inner, raw, moment, &self.stage.name, &ports));
+                }
+                report.terms.push(TermValue { name: active.term.label(&inner), raw, weight, gradient_norm: None });
+                report.total += weight * raw;
+                parts.push((tensor, weight, report.terms.len() - 1));
+            }
+        }
+        if norms {
+            for (tensor, weight, at) in &parts {
+                let gradients = self.gradients(phase, &weighted(tensor, *weight)?)?;
+                report.terms[*at].gradient_norm = Some(optim::norm(gradients.values())?);
+            }
+        }
+        let gradients = self.total_gradients(phase, &parts)?;
+        self.update(index, phase, gradients, lr_factor, update)?;
+        for change in &staged {
+            change.change.commit(&change.params)?;
+        }
+        if into_model && update && index + 1 < self.stage.phases.len() {
+            // The student moved: a later phase must see it where it is now.
+            let trained: Vec<String> = cache.keys().filter(|pass| self.stage.passes[*pass].track).cloned().collect();
+            for pass in trained {
+                if let Some(forward) = cache.remove(&pass) {
+                    for staged in &forward.staged {
+                        staged.change.commit(&staged.params)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn total_gradients(&self, phase: &PhasePlan, parts: &[(Tensor, f64, usize)]) -> Result<Gradients, TrainError> {
+        let mut total: Option<Tensor> = None;
+        for (tensor, weight, _) in parts.iter().filter(|(_, weight, _)| *weight != 0.0) {
+            let part = weighted(tensor, *weight)?;
+            total = Some(match total {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+        match total {
+            Some(total) => self.gradients(phase, &total),
+            None => Ok(Gradients::new()),
+        }
+    }
+
+    /// Gradients of the parameters that the phase updates.
+    fn gradients(&self, phase: &PhasePlan, total: &Tensor) -> Result<Gradients, TrainError> {
+        let store = total.backward()?;
+        let members = phase.updates.iter().flat_map(|group| self.optimizers[*group].members());
+        let gradient = |member: &super::groups::Member| {
+            let entry = member.set.get(&member.name)?;
+            Some((member.full.clone(), store.get(entry.var.as_tensor())?.detach()))
+        };
+        Ok(members.filter_map(gradient).collect())
+    }
+
+    fn update(&mut self, index: usize, phase: &PhasePlan, gradients: Gradients, lr_factor: f64, update: bool) -> Result<(), TrainError> {
+        let scale = 1.0 / self.stage.spec.accumulate as f64;
+        let sum = &mut self.accumulated[index];
+        for (name, gradient) in gradients {
+            let gradient = if scale == 1.0 { gradient } else { gradient.affine(scale, 0.0)? };
+            let gradient = match sum.remove(&name) {
+                Some(before) => (before + gradient)?,
+                None => gradient,
+            };
+            sum.insert(name, gradient);
+        }
+        if !update {
+            return Ok(());
+        }
+        let mut gradients = std::mem::take(sum);
+        if let Some(limit) = self.stage.spec.clip_norm {
+            optim::clip(&mut gradients, limit)?;
+        }
+        for group in &phase.updates {
+            let factor = if self.stage.groups[*group].scheduled { lr_factor } else { 1.0 };
+            self.optimizers[*group].step(&gradients, factor)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the passes that a term reads and that did not run yet.
+    fn forward_passes(&self, term: &BoundTerm, fields: &Fields, moment: &Moment, cache: &mut Cache, report: &mut StepReport) -> Result<(), TrainError> {
+        for read in term.ports.iter().flat_map(|port| &port.reads) {
+            let Read::Tap { pass, .. } = read else { continue };
+            if cache.contains_key(pass) {
+                continue;
+            }
+            let plan = &self.stage.passes[pass];
+            let (Some(model), Some(input)) = (self.models.get(&plan.model), fields.get(&view_field(&plan.view))) else { continue };
+            let frozen = if plan.track { self.stage.frozen.clone() } else { HashSet::new() };
+            let spec = PassSpec {
+                training: plan.training,
+                track: plan.track,
+                reverse_time: plan.reverse_time,
+                want: self.wanted.get(pass).cloned().unwrap_or_default(),
+                frozen,
+            };
+            let mut forward = model.network.forward(input, &spec, moment)?;
+            let name = &model.name;
+            report.emitted.extend(forward.emitted.drain(..).map(|emitted| (name.clone(), emitted)));
+            report.log.extend(forward.log.drain(..).map(|(level, line)| (level, name.clone(), line)));
+            cache.insert(pass.clone(), forward);
+        }
+        Ok(())
+    }
+
+    /// Values of the ports, connectors applied. Where the phase does not update a model, its values carry no gradient.
+    fn ports(&self, term: &BoundTerm, fields: &Fields, moment: &Moment, cache: &Cache, into_model: bool, staged: &mut Vec<StagedIn>) -> Result<Vec<PortIn>, TrainError> {
+        let raw = |port: &super::term::BoundPort, read: &Read| -> Vec<Tensor> {
+            let student = matches!(port.from, From::Student | From::StudentParameter) && into_model;
+            let finish = |tensor: &Tensor| if student { tensor.clone() } else { tensor.detach() };
+            match read {
+                Read::Tap { pass, point, .. } => {
+                    let frames = cache.get(pass).and_then(|forward| forward.taps.get(point)).map(Vec::as_slice).unwrap_or_default();
+                    let frames = if port.over_time { frames } else { &frames[frames.len().saturating_sub(1)..] };
+                    frames.iter().map(finish).collect()
+                }
+                Read::Parameter { model, name } => {
+                    let value = self.models.get(model).and_then(|model| model.network.params.value(name));
+                    value.iter().map(finish).collect()
+                }
+                Read::Field(name) => fields.get(name).into_iter().cloned().collect(),
+            }
+        };
+        let mut ports = vec![];
+        for port in term.ports.iter().filter(|port| !port.reads.is_empty()) {
+            let (mut values, mut frames) = (vec![], 1);
+            for (tap, read) in port.reads.iter().enumerate() {
+                let mut series = raw(port, read);
+                frames = series.len().max(1);
+                if let Some(connector) = term.connectors.iter().find(|c| c.port == port.name && c.tap == tap) {
+                    let end = term.port(&connector.to).and_then(|port| raw(port, port.reads.get(tap)?).pop());
+                    for value in &mut series {
+                        *value = connect(connector, value, end.as_ref(), moment, staged)?;
+                    }
+                }
+                values.extend(series);
+            }
+            ports.push(PortIn { name: port.name.clone(), values, frames });
+        }
+        Ok(ports)
+    }
+}
+
+/// A value through its connectors.
+fn connect(connector: &super::term::BoundConnector, value: &Tensor, end: Option<&Tensor>, moment: &Moment, staged: &mut Vec<StagedIn>) -> Result<Tensor, TrainError> {
+    let port = |name: &str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
+    let mut x = value.clone();
+    for part in &connector.chain {
+        let ports: Vec<PortIn> = std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &end.detach()))).collect();
+        let given = part.run(moment, &ports)?;
+        staged.extend(given.staged.into_iter().map(|change| StagedIn { params: part.params().clone(), change }));
+        x = given.output.unwrap_or(x);
+    }
+    Ok(x)
+}
+
+fn weighted(tensor: &Tensor, weight: f64) -> Result<Tensor, TrainError> {
+    Ok(if weight == 1.0 { tensor.clone() } else { tensor.affine(weight, 0.0)? })
+}
+
+fn scalar(tensor: &Tensor) -> Result<f64, TrainError> {
+    Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
+}
+
+fn not_finite(active: &ActiveTerm, inner: &str, value: f64, moment: &Moment, stage: &str, ports: &[PortIn]) -> TrainError {
+    let largest = |tensor: &Tensor| -> candle_core::Result<f64> {
+        tensor.abs()?.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()
+    };
+    let describe = |port: &PortIn| {
+        let value = port.values.first()?;
+        let size = if value.dtype().is_float() { largest(value).map_or(String::new(), |max| format!(", largest magnitude {max:.4e}")) } else { String::new() };
+        Some(format!("port `{}`: {}{size}", port.name, crate::ops::meta_of(value)))
+    };
+    TrainError::NotFinite {
+        term: active.term.label(inner),
+        part: active.term.part.label().to_owned(),
+        value,
+        step: moment.step,
+        stage: stage.into(),
+        inputs: ports.iter().filter_map(describe).collect(),
+    }
+}

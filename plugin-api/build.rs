@@ -1,0 +1,16 @@
+//! Notes which compiler built the crate, so that a plugin file can say so before any of its code runs.
+use std::{env, process::Command};
+
+fn main() {
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let version = Command::new(rustc)
+        .arg("--version")
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .unwrap_or_else(|| "rustc of unknown version".into());
+    let target = env::var("TARGET").unwrap_or_default();
+    let words: Vec<&str> = version.split_whitespace().take(2).collect();
+    println!("cargo::rustc-env=STILLHOUSE_BUILT_WITH={} {target}", words.join(" "));
+    println!("cargo::rerun-if-changed=build.rs");
+}

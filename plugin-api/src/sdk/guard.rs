@@ -1,0 +1,60 @@
+//! No panic leaves a plugin: it becomes an error that names the component and the source line.
+
+use super::error::{Error, Result};
+use crate::abi::{AbiResult, abi_stable::std_types::RResult, code};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+thread_local! {
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// True where parts run inside a test, whose panics keep their usual message.
+static AS_USUAL: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the panic hook of this process alone from now on; for parts that run in process.
+pub(crate) fn leave_hook() {
+    AS_USUAL.store(true, Ordering::Relaxed);
+}
+
+/// Notes where a panic starts, in place of printing it. Each plugin has its own copy of the standard library, so this hook is
+/// the plugin's alone.
+fn install_hook() {
+    static ONCE: Once = Once::new();
+    if AS_USUAL.load(Ordering::Relaxed) {
+        return;
+    }
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            PLACE.set(info.location().map(ToString::to_string));
+        }));
+    });
+}
+
+/// Runs `work` for the component `name`.
+pub(crate) fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> AbiResult<T> {
+    install_hook();
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => RResult::ROk(value),
+        Ok(Err(error)) => RResult::RErr(error.into_abi()),
+        Err(payload) => {
+            let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
+            let said = said.unwrap_or_else(|| "a panic without text".into());
+            // The payload may be of a type whose destructor panics again.
+            std::mem::forget(payload);
+            let place = PLACE.take().map(|place| format!(" at {place}")).unwrap_or_default();
+            RResult::RErr(Error::coded(code::PANIC, format!("`{name}` panicked{place}: {said}")).into_abi())
+        }
+    }
+}
+
+/// Drops `value`; a panic in its destructor is swallowed, since there is nobody to tell.
+pub(crate) fn quiet_drop<T>(value: T) {
+    install_hook();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
+        std::mem::forget(payload);
+    }
+}

@@ -1,0 +1,22 @@
+//! What authors write against. No type of the boundary shows here.
+
+mod context;
+mod error;
+pub(crate) mod export;
+mod faces;
+mod fused;
+pub(crate) mod guard;
+mod init;
+mod inputs;
+pub mod nn;
+mod operators;
+mod tensor;
+
+pub use context::{BindCx, Cx, Moment, Rng};
+pub use error::{Error, Result};
+pub use export::{Entry, connector_entry, distiller_entry, loss_entry, module_entry};
+pub use faces::{Component, Connector, Distiller, Loss, Module, State, Stepped};
+pub use fused::{Float, FusedOp, Slice};
+pub use init::Init;
+pub use inputs::Inputs;
+pub use tensor::Tensor;
