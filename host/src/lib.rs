@@ -2,8 +2,10 @@
 //!
 //! The rooms, in the order in which a run passes through them: [`manifest`] (the file and its errors), [`plugin`] (find,
 //! verify, load, register), [`data`], [`graph`] and [`model`] (networks as data), [`ops`] (the host's side of the operation
-//! table), [`exec`] (run a graph), [`train`] (plan and train).
+//! table), [`exec`] (run a graph), [`train`] (plan and train),
+//! [`report`] (folder, progress, table) and [`cli`] (the commands).
 
+pub mod cli;
 pub mod data;
 pub mod exec;
 pub mod graph;
@@ -11,4 +13,5 @@ pub mod manifest;
 pub mod model;
 pub mod ops;
 pub mod plugin;
+pub mod report;
 pub mod train;

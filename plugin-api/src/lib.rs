@@ -69,8 +69,8 @@ pub mod testing;
 
 pub use inventory;
 pub use sdk::{
-    BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result, Slice,
-    State, Stepped, Tensor,
+    BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result,
+    Slice, State, Stepped, Tensor,
 };
 
 /// Everything that a method needs, in one `use`.
@@ -81,8 +81,8 @@ pub mod prelude {
     pub use crate::op::DType;
     pub use crate::sdk::nn::{BatchNorm, Conv2d, ConvTranspose2d, LayerNorm, Linear};
     pub use crate::sdk::{
-        BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result, Slice,
-        State, Stepped, Tensor,
+        BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result,
+        Slice, State, Stepped, Tensor,
     };
     pub use crate::{ensure, export_plugin, register};
     pub use schemars::JsonSchema;

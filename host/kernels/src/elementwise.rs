@@ -49,12 +49,7 @@ pub fn zip3<T: Float>(a: &[T], b: &[T], c: &[T], out: &mut [T], f: impl Fn(T, T,
 }
 
 /// `(first[i], second[i]) = f(a[i], b[i], c[i])`: both gradients of a binary operation in one pass.
-pub fn zip3_two<T: Float>(
-    inputs: [&[T]; 3],
-    first: &mut [T],
-    second: &mut [T],
-    f: impl Fn(T, T, T) -> (T, T) + Sync,
-) {
+pub fn zip3_two<T: Float>(inputs: [&[T]; 3], first: &mut [T], second: &mut [T], f: impl Fn(T, T, T) -> (T, T) + Sync) {
     let [a, b, c] = inputs;
     let len = first.len();
     assert!([a.len(), b.len(), c.len(), second.len()] == [len; 4], "zip3_two: lengths differ");

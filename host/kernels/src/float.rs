@@ -173,7 +173,7 @@ fn power_of_two(exponent: i32) -> f32 {
 fn tanh_f32(x: f32) -> f32 {
     let square = x * x;
     let mut p = -5.704_988_7e-3;
-    for c in [2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_82] {
+    for c in [2.063_909e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8] {
         p = p * square + c;
     }
     let near = p * square * x + x;

@@ -6,7 +6,7 @@
 //!
 //! Three promises hold for all of them:
 //! - **Same numbers on any thread count.** Work is cut by shape alone; a sum that crosses pieces is taken in their order.
-//! - **Same numbers on any instruction set**, matrix products aside: loops run as AVX-512, AVX2 or portable code
+//! - **Same numbers on any instruction set**, matrix products and convolutions aside: loops run as AVX-512, AVX2 or portable code
 //!   ([`simd`]) and never contract a product and a sum.
 //! - **A wrong slice length panics** before anything is written: lengths are the caller's contract, geometry that a user
 //!   can get wrong is a [`ShapeError`].

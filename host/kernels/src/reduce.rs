@@ -33,7 +33,7 @@ fn lanes_of_run<T: Float>(from: usize, len: usize, at: &impl Fn(usize) -> T) -> 
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
-            partial[lane] = partial[lane] + partial[lane + width];
+            partial[lane] += partial[lane + width];
         }
         width /= 2;
     }
@@ -128,7 +128,10 @@ pub fn first_extreme<T: Float>(
 
 /// `out[o, i] = x[o, index[o, i], i]`.
 pub fn take<T: Float>(x: &[T], [outer, dim, inner]: [usize; 3], index: &[u32], out: &mut [T]) {
-    assert!(x.len() == outer * dim * inner && index.len() == outer * inner && out.len() == index.len(), "take: lengths");
+    assert!(
+        x.len() == outer * dim * inner && index.len() == outer * inner && out.len() == index.len(),
+        "take: lengths"
+    );
     for (at, (out, index)) in out.iter_mut().zip(index).enumerate() {
         *out = x[(at / inner * dim + *index as usize) * inner + at % inner];
     }
@@ -136,7 +139,10 @@ pub fn take<T: Float>(x: &[T], [outer, dim, inner]: [usize; 3], index: &[u32], o
 
 /// The adjoint of [`take`]: `out[o, index[o, i], i] = grad[o, i]`, zero elsewhere.
 pub fn put<T: Float>(grad: &[T], [outer, dim, inner]: [usize; 3], index: &[u32], out: &mut [T]) {
-    assert!(out.len() == outer * dim * inner && index.len() == outer * inner && grad.len() == index.len(), "put: lengths");
+    assert!(
+        out.len() == outer * dim * inner && index.len() == outer * inner && grad.len() == index.len(),
+        "put: lengths"
+    );
     out.fill(T::ZERO);
     for (at, (grad, index)) in grad.iter().zip(index).enumerate() {
         out[(at / inner * dim + *index as usize) * inner + at % inner] = *grad;

@@ -151,26 +151,22 @@ pub fn cross_entropy_forward<T: Float>(logits: &[T], labels: &[u32], smoothing: 
         for (offset, out) in out.iter_mut().enumerate() {
             let row = index * 16 + offset;
             let logits = &logits[row * classes..][..classes];
-            *out = T::scratch(classes, |exponentials| simd(|| {
-                let top = maximum(logits);
-                exponentials.iter_mut().zip(logits).for_each(|(e, x)| *e = (*x - top).exp());
-                let total = sum(exponentials).ln();
-                let at_label = total - (logits[labels[row] as usize] - top);
-                let mean = total - (sum(logits) / T::of(classes as f64) - top);
-                if smoothing == T::ZERO { at_label } else { (T::ONE - smoothing) * at_label + smoothing * mean }
-            }));
+            *out = T::scratch(classes, |exponentials| {
+                simd(|| {
+                    let top = maximum(logits);
+                    exponentials.iter_mut().zip(logits).for_each(|(e, x)| *e = (*x - top).exp());
+                    let total = sum(exponentials).ln();
+                    let at_label = total - (logits[labels[row] as usize] - top);
+                    let mean = total - (sum(logits) / T::of(classes as f64) - top);
+                    if smoothing == T::ZERO { at_label } else { (T::ONE - smoothing) * at_label + smoothing * mean }
+                })
+            });
         }
     });
 }
 
 /// `grad_logits = grad_n (q - (1 - smoothing) onehot - smoothing / C)`; `grad` `[N]`, or one element for all rows.
-pub fn cross_entropy_backward<T: Float>(
-    logits: &[T],
-    labels: &[u32],
-    smoothing: T,
-    grad: &[T],
-    grad_logits: &mut [T],
-) {
+pub fn cross_entropy_backward<T: Float>(logits: &[T], labels: &[u32], smoothing: T, grad: &[T], grad_logits: &mut [T]) {
     let classes = classes(logits, labels);
     assert!(grad.len() == labels.len() || grad.len() == 1, "cross_entropy: length of the gradient");
     assert_eq!(logits.len(), grad_logits.len(), "cross_entropy: length of the logits' gradient");

@@ -17,7 +17,8 @@ fn shapes(cases: &mut Cases) -> [Vec<usize>; 3] {
     };
     let (a, b) = (thin(true), thin(false));
     let lead = a.len() - b.len();
-    let met = a.iter().enumerate().map(|(axis, size)| *size.max(axis.checked_sub(lead).map_or(&1, |at| &b[at]))).collect();
+    let met =
+        a.iter().enumerate().map(|(axis, size)| *size.max(axis.checked_sub(lead).map_or(&1, |at| &b[at]))).collect();
     [a, b, met]
 }
 

@@ -148,6 +148,8 @@ fn conv2d_shapes_of_networks_match_the_definition() {
         ConvShape::new([4, 32, 14, 14], 32, window(5, 1, 2), 32),
         ConvShape::new([4, 16, 15, 13], 32, window(3, 2, 1), 16),
         ConvShape::new([2, 3, 65, 63], 8, window(7, 2, 3), 1),
+        ConvShape::new([17, 130, 9, 9], 20, window(3, 1, 1), 1),
+        ConvShape::new([2, 9, 40, 37], 21, window(5, 1, 0), 3),
     ];
     for shape in shapes {
         assert_matches(&data(&mut cases, shape.expect("a shape")));
@@ -222,7 +224,8 @@ fn transposed_random_shapes_are_the_adjoint_of_the_definition() {
         };
         seen += 1;
         for axis in 0..2 {
-            let made = (input[2 + axis] - 1) * stride[axis] + window.dilation[axis] * (kernel[axis] - 1) + extra[axis] + 1;
+            let made =
+                (input[2 + axis] - 1) * stride[axis] + window.dilation[axis] * (kernel[axis] - 1) + extra[axis] + 1;
             assert_eq!(shape.input[axis] + 2 * window.padding[axis], made);
         }
         assert_matches(&data(&mut cases, shape));

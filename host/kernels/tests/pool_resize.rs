@@ -142,9 +142,8 @@ fn bilinear_random_sizes_match_the_definition() {
     for _ in 0..150 {
         let (planes, input, output) = (cases.whole(1, 4), cases.pair(1, 8), cases.pair(1, 13));
         let x = cases.reals(planes * input[0] * input[1]);
-        let source = |k: usize, axis: usize| {
-            ((k as f64 + 0.5) * input[axis] as f64 / output[axis] as f64 - 0.5).max(0.0)
-        };
+        let source =
+            |k: usize, axis: usize| ((k as f64 + 0.5) * input[axis] as f64 / output[axis] as f64 - 0.5).max(0.0);
         let mut want = Vec::new();
         for plane in x.chunks_exact(input[0] * input[1]) {
             for oy in 0..output[0] {

@@ -1,1 +1,80 @@
 //! The commands.
+
+mod check;
+mod describe;
+mod evaluate;
+mod load;
+mod plugins;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Knowledge distillation and transfer, with every method a plugin loaded at run time.
+#[derive(Debug, Parser)]
+#[command(name = "stillhouse", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train what a manifest describes, and print how teacher, student alone and distilled student compare.
+    Run(run::Args),
+    /// Find everything that is wrong with a manifest, before any training.
+    Check(check::Args),
+    /// Measure a model of a manifest or of a finished run on its data.
+    Eval(evaluate::Args),
+    /// Show which plugins are found where, and why a file was refused.
+    Plugins(plugins::Args),
+    /// Show a component: what it is, its ports, its settings.
+    Describe(describe::Args),
+    /// Print the JSON schema of manifests, for editors.
+    Schema,
+}
+
+/// What every command on a manifest takes.
+#[derive(Debug, clap::Args)]
+struct ManifestArgs {
+    /// The manifest.
+    manifest: PathBuf,
+    /// Overrides, `stage.distil.terms.kd.weight=0.5`; may be given several times.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Load plugins that were built to abort on a panic; such a panic ends the process.
+    #[arg(long)]
+    allow_abort: bool,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Eval(args) => evaluate::run(&args),
+        Command::Plugins(args) => plugins::run(&args),
+        Command::Describe(args) => describe::run(&args),
+        Command::Schema => {
+            println!("{:#}", crate::manifest::schema());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The code of a run that did not work out.
+const FAILED: u8 = 1;
+/// The code of a manifest or command line with mistakes.
+const WRONG: u8 = 2;
+
+/// Prints an error with notes and hint.
+fn print_error(message: &str, notes: &[String], hint: Option<&str>) {
+    eprintln!("error: {message}");
+    for note in notes {
+        eprintln!("  {note}");
+    }
+    if let Some(hint) = hint {
+        eprintln!("\nhint: {hint}");
+    }
+}

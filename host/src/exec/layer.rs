@@ -1,9 +1,9 @@
 //! One layer on candle.
 
-use super::pass::PassSpec;
+use super::pass::{PassSpec, StagedIn};
 use crate::data::Rng;
 use crate::graph::LayerKind;
-use crate::ops::{Moment, ParamSet, Staged, run_op};
+use crate::ops::{Moment, ParamKind, ParamSet, Staged, run_op};
 use candle_core::{Result, Tensor};
 use stillhouse_plugin::op::Op;
 
@@ -13,6 +13,8 @@ pub(super) struct Env<'a> {
     pub(super) path: &'a str,
     pub(super) spec: &'a PassSpec,
     pub(super) moment: &'a Moment,
+    /// Changes of this forward so far.
+    pub(super) staged: &'a [StagedIn],
 }
 
 impl Env<'_> {
@@ -27,7 +29,18 @@ impl Env<'_> {
     /// A parameter, with gradient where one is wanted; `None` when the layer has none of this name.
     fn param(&self, suffix: &str) -> Option<Tensor> {
         let entry = self.params.get(&self.name(suffix))?;
-        Some(if self.trained(suffix) { entry.var.as_tensor().clone() } else { entry.var.as_detached_tensor() })
+        let is_parameter = entry.kind == ParamKind::Parameter;
+        Some(if is_parameter && self.trained(suffix) { entry.var.as_tensor().clone() } else { entry.var.as_detached_tensor() })
+    }
+
+    /// A running statistic, as earlier frames of this forward left it.
+    fn moved(&self, suffix: &str) -> Result<Tensor> {
+        let name = self.name(suffix);
+        let value = |staged: &StagedIn| match &staged.change {
+            Staged::Whole { name: known, value } if *known == name && std::ptr::eq(&*staged.params, self.params) => Some(value.clone()),
+            _ => None,
+        };
+        self.staged.iter().rev().find_map(value).map_or_else(|| self.needed(suffix), Ok)
     }
 
     fn needed(&self, suffix: &str) -> Result<Tensor> {
@@ -45,7 +58,7 @@ pub(super) fn run_layer(kind: &LayerKind, inputs: &[Tensor], env: &Env<'_>) -> R
         LayerKind::BatchNorm { eps, momentum } => return batch_norm(x, *eps, *momentum, env),
         LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::LayerNorm { .. } => parametric(kind, x, env)?,
         LayerKind::Linear { .. } => linear(x, env)?,
-        LayerKind::Flatten => x.flatten_from(1)?,
+        LayerKind::Flatten => x.reshape((x.dim(0)?, x.dims()[1..].iter().product::<usize>()))?,
         LayerKind::Reshape { shape } => {
             let whole: Vec<usize> = std::iter::once(x.dim(0)?).chain(shape.iter().copied()).collect();
             x.reshape(whole)?
@@ -88,25 +101,26 @@ fn linear(x: &Tensor, env: &Env<'_>) -> Result<Tensor> {
 /// By the batch in training, unless the layer is frozen; the running statistics then move after the update.
 fn batch_norm(x: &Tensor, eps: f64, momentum: f64, env: &Env<'_>) -> Result<(Tensor, Vec<Staged>)> {
     let (weight, bias) = (env.needed("weight")?, env.needed("bias")?);
-    let (old_mean, old_var) = (env.needed("running_mean")?, env.needed("running_var")?);
     let frozen = ["weight", "bias"].iter().all(|suffix| env.spec.frozen.contains(&env.name(suffix)));
     if !env.spec.training || frozen {
-        let y = one(&Op::BatchNormEval { eps }, &[x, &weight, &bias, &old_mean, &old_var])?;
+        let (mean, variance) = (env.needed("running_mean")?, env.needed("running_var")?);
+        let y = one(&Op::BatchNormEval { eps }, &[x, &weight, &bias, &mean, &variance])?;
         return Ok((y, vec![]));
     }
     let outputs = run_op(&Op::BatchNormTrain { eps }, &[x, &weight, &bias], x.device())?;
     let [y, mean, variance] = <[Tensor; 3]>::try_from(outputs).map_err(|_| candle_core::Error::Msg("wants three results".into()))?;
-    let moved = |old: &Tensor, new: &Tensor, suffix: &str| -> Result<Staged> {
-        let value = (old.affine(1.0 - momentum, 0.0)? + new.detach().affine(momentum, 0.0)?)?;
+    let moved = |new: &Tensor, suffix: &str| -> Result<Staged> {
+        let value = (env.moved(suffix)?.affine(1.0 - momentum, 0.0)? + new.detach().affine(momentum, 0.0)?)?;
         Ok(Staged::Whole { name: env.name(suffix), value })
     };
-    let staged = vec![moved(&old_mean, &mean, "running_mean")?, moved(&old_var, &variance, "running_var")?];
+    let staged = vec![moved(&mean, "running_mean")?, moved(&variance, "running_var")?];
     Ok((y, staged))
 }
 
 fn dropout(x: &Tensor, p: f64, env: &Env<'_>) -> Result<Tensor> {
-    let purpose = format!("dropout:{}:{}:{}", env.params.owner(), env.moment.stage, env.path);
-    let mut rng = Rng::new(env.moment.seed, &purpose, (env.moment.step << 16) ^ env.moment.frame);
+    let moment = env.moment;
+    let purpose = format!("dropout:{}:{}:{}:{}", env.params.owner(), moment.stage, moment.phase, env.path);
+    let mut rng = Rng::new(moment.seed, &purpose, (moment.step << 16) ^ moment.frame);
     let keep = 1.0 / (1.0 - p);
     let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform_f64() < p { 0.0 } else { keep as f32 }).collect();
     let mask = Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())?;

@@ -7,3 +7,6 @@ mod pass;
 
 pub use network::{ModuleSlot, Network, NetworkError};
 pub use pass::{Forward, PassSpec, StagedIn};
+
+#[cfg(test)]
+mod tests;

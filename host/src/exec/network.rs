@@ -91,7 +91,8 @@ impl Network {
             Source::Layer(index) => self.shapes.get(*index).cloned(),
             Source::Value(index, name) => {
                 let values = &self.modules.get(index)?.values;
-                values.iter().find(|(known, _)| known == name).map(|(_, meta)| meta.shape[1..].to_vec())
+                let (_, meta) = values.iter().find(|(known, _)| known == name)?;
+                Some(meta.shape.get(1..).unwrap_or_default().to_vec())
             }
         }
     }
@@ -121,7 +122,8 @@ impl Network {
 
     /// True when the values of one sample depend on others of the batch in training.
     pub fn couples_batch(&self) -> bool {
-        self.graph.layers.iter().any(|layer| matches!(layer.kind, LayerKind::BatchNorm { .. }))
+        let by_layers = self.graph.layers.iter().any(|layer| matches!(layer.kind, LayerKind::BatchNorm { .. }));
+        by_layers || self.modules.values().any(|slot| slot.part.desc().batch_coupled)
     }
 }
 
@@ -152,7 +154,11 @@ fn bind_module(slot: &mut ModuleSlot, input: &Meta) -> Result<Meta, NetworkError
     slot.state = of(role::STATE).map(|(_, name, ..)| name.clone()).collect();
     slot.values = of(role::VALUE).map(|(_, name, meta, _)| (name.clone(), meta.clone())).collect();
     let state: Vec<TracePort> = of(role::STATE).map(|(_, name, meta, _)| port(&format!("state.{name}"), meta)).collect();
-    let output = output.ok_or_else(|| OpError::Result { part: slot.part.label().into(), message: "gave no output".into() })?;
+    let wrong = |message: String| OpError::Result { part: slot.part.label().into(), message };
+    let output = output.ok_or_else(|| wrong("gave no output".into()))?;
+    if output.shape.first() != Some(&TRACE_BATCH) {
+        return Err(wrong(format!("must keep the batch in front, gave {output} for {input}")).into());
+    }
     if !state.is_empty() {
         let again = slot.part.trace(&moment, &[vec![port("input", input)], state].concat())?;
         check_state(slot, &traced.results, &again.results)?;
@@ -164,6 +170,11 @@ type Results = [(u32, String, Meta, usize)];
 
 /// State and output keep their shapes from frame to frame.
 fn check_state(slot: &ModuleSlot, first: &Results, second: &Results) -> Result<(), NetworkError> {
+    let names = |results: &Results| results.iter().map(|(role, name, ..)| (*role, name.clone())).collect::<Vec<_>>();
+    if names(first) != names(second) {
+        let message = "gave other state or values at the second frame than at the first".into();
+        return Err(OpError::Result { part: slot.part.label().into(), message }.into());
+    }
     for ((role, name, before, _), (.., after, _)) in first.iter().zip(second) {
         if before != after {
             let what = if *role == role::STATE { format!("state `{name}`") } else { "output".into() };

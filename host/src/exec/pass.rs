@@ -2,10 +2,10 @@
 
 use super::layer::{Env, run_layer};
 use super::network::{Network, NetworkError};
-use crate::graph::{LayerKind, Source};
-use crate::ops::{Emitted, Moment, ParamSet, PortIn, Staged};
+use crate::graph::{Graph, LayerKind, Source};
+use crate::ops::{Emitted, Moment, ParamKind, ParamSet, PortIn, Staged};
 use candle_core::Tensor;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// How a network is run.
@@ -19,8 +19,8 @@ pub struct PassSpec {
     pub reverse_time: bool,
     /// Points whose values are wanted.
     pub want: Vec<Source>,
-    /// Full names of parameters that take no gradient; a normalisation whose parameters are all among them keeps its
-    /// statistics.
+    /// Full names of parameters that take no gradient; a normalisation or module whose parameters are all among them runs
+    /// as in evaluation and keeps its statistics.
     pub frozen: HashSet<String>,
 }
 
@@ -62,7 +62,8 @@ impl Network {
         let frames = if self.over_time { input.dim(1)? } else { 1 };
         for position in 0..frames {
             let frame = if spec.reverse_time { frames - 1 - position } else { position };
-            let x = if self.over_time { input.narrow(1, frame, 1)?.squeeze(1)?.contiguous()? } else { input.clone() };
+            let input = if spec.track { input.clone() } else { input.detach() };
+            let x = if self.over_time { input.narrow(1, frame, 1)?.squeeze(1)?.contiguous()? } else { input };
             let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
             self.frame(x, spec, &moment, &mut states, &mut out)?;
         }
@@ -75,12 +76,7 @@ impl Network {
 
     fn frame(&self, x: Tensor, spec: &PassSpec, moment: &Moment, states: &mut States, out: &mut Forward) -> Result<(), NetworkError> {
         let needed = self.graph.needed(&spec.want);
-        let mut last_use: HashMap<usize, usize> = HashMap::new();
-        for index in &needed {
-            for source in self.graph.layers[*index].inputs.iter().filter_map(Source::layer) {
-                last_use.insert(source, *index);
-            }
-        }
+        let last_use = last_readers(&self.graph, &needed);
         let mut values: Vec<Option<Tensor>> = vec![None; self.graph.layers.len()];
         let wanted = |point: &Source| spec.want.contains(point);
         if wanted(&Source::Input) {
@@ -96,7 +92,7 @@ impl Network {
             let value = if matches!(layer.kind, LayerKind::Module) {
                 self.module(index, &inputs, spec, moment, states, out)?
             } else {
-                let env = Env { params: &self.params, path: &layer.path, spec, moment };
+                let env = Env { params: &self.params, path: &layer.path, spec, moment, staged: &out.staged };
                 let (value, staged) = run_layer(&layer.kind, &inputs, &env)
                     .map_err(|error| NetworkError::Layer { path: layer.path.clone(), message: first_line(&error) })?;
                 out.staged.extend(staged.into_iter().map(|change| StagedIn { params: self.params.clone(), change }));
@@ -115,10 +111,20 @@ impl Network {
         Ok(())
     }
 
+    /// True when a module has parameters and none of them is trained.
+    fn is_frozen(&self, index: usize, spec: &PassSpec) -> bool {
+        let Some(slot) = self.modules.get(&index) else { return false };
+        let names = slot.part.params().names(ParamKind::Parameter);
+        let path = &self.graph.layers[index].path;
+        !names.is_empty() && names.iter().all(|name| spec.frozen.contains(&format!("{path}.{name}")))
+    }
+
     fn module(&self, index: usize, inputs: &[Tensor], spec: &PassSpec, moment: &Moment, states: &mut States, out: &mut Forward) -> Result<Tensor, NetworkError> {
         let layer = &self.graph.layers[index];
         let missing = || NetworkError::Layer { path: layer.path.clone(), message: "its module is missing".into() };
         let slot = self.modules.get(&index).ok_or_else(missing)?;
+        let training = spec.training && !self.is_frozen(index, spec);
+        let moment = &Moment { training, ..moment.clone() };
         let port = |name: String, value: &Tensor| PortIn { name, values: vec![value.clone()], frames: 1 };
         let mut ports = vec![port("input".into(), inputs.first().ok_or_else(missing)?)];
         let state = states.get(&index).into_iter().flatten();
@@ -132,7 +138,7 @@ impl Network {
             }
         }
         states.insert(index, given.state.into_iter().map(|(name, value)| (name, finish(value))).collect());
-        if spec.training {
+        if training {
             let params = slot.part.params();
             out.staged.extend(given.staged.into_iter().map(|change| StagedIn { params: params.clone(), change }));
         }
@@ -142,9 +148,18 @@ impl Network {
     }
 }
 
+/// For each value that a layer reads, the last layer that does: behind it the value is dropped.
+pub(super) fn last_readers(graph: &Graph, needed: &BTreeSet<usize>) -> HashMap<usize, usize> {
+    let mut last = HashMap::new();
+    for index in needed {
+        last.extend(graph.layers[*index].inputs.iter().filter_map(Source::layer).map(|source| (source, *index)));
+    }
+    last
+}
+
 impl Forward {
-    /// A buffer that several frames changed keeps the last change only. (Each frame's change starts from the value before
-    /// the step.)
+    /// A buffer that several frames changed keeps the last change only: running statistics moved from frame to frame, and
+    /// each change of a module's buffer starts from the value before the step.
     fn keep_last_statistics(&mut self) {
         let mut seen = HashSet::new();
         let mut kept: Vec<StagedIn> = vec![];

@@ -1,6 +1,7 @@
 //! What a layer computes, as a manifest writes it.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use stillhouse_plugin::Init;
 use stillhouse_plugin::op::{Meta, Op};
 
@@ -65,8 +66,8 @@ pub enum LayerKind {
         out: usize,
         /// Kernel.
         kernel: Pair,
-        #[serde(default = "one")]
         /// Stride.
+        #[serde(default = "one")]
         stride: Pair,
         /// Zeros added on each side.
         #[serde(default = "zero")]
@@ -83,6 +84,9 @@ pub enum LayerKind {
         /// First values of the weight; PyTorch's default when absent.
         #[serde(default)]
         init: Option<Init>,
+        /// First values of the bias; PyTorch's default when absent.
+        #[serde(default)]
+        bias_init: Option<Init>,
     },
     /// Transposed convolution over `[C, H, W]`.
     ConvTranspose {
@@ -222,7 +226,52 @@ pub enum LayerKind {
     Module,
 }
 
+/// Why a table is no kind of layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindError {
+    /// The key that is wrong; `kind` when something is missing or the kind itself is unknown.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
 impl LayerKind {
+    /// The kind that a table `{ kind = "conv", out = 16, kernel = 3 }` describes.
+    ///
+    /// # Errors
+    /// An unknown kind, a setting that it does not have, lacks or cannot use.
+    pub fn read(table: &Map<String, Value>) -> Result<LayerKind, KindError> {
+        let parse = |table: Map<String, Value>| serde_json::from_value::<LayerKind>(Value::Object(table));
+        let error = match parse(table.clone()) {
+            Ok(kind) => return kind.without_strangers(table),
+            Err(error) => error.to_string(),
+        };
+        // A tagged enum forgets the key of an error: it is the one without which the error is another.
+        let is_missing = error.starts_with("missing field");
+        let is_cause = |(key, value): &(&String, &Value)| {
+            let rest = table.iter().filter(|(other, _)| other != key).map(|(key, value)| (key.clone(), value.clone()));
+            let may_be = key.as_str() != "kind" && (!is_missing || value.is_object());
+            may_be && parse(rest.collect()).err().is_none_or(|other| other.to_string() != error)
+        };
+        match table.iter().find(is_cause) {
+            Some((key, _)) if error.starts_with("unknown field") => Err(KindError { key: key.clone(), message: error }),
+            Some((key, _)) => Err(KindError { key: key.clone(), message: format!("`{key}`: {error}") }),
+            None => Err(KindError { key: "kind".into(), message: error }),
+        }
+    }
+
+    /// Kinds without settings take any field when they are read.
+    fn without_strangers(self, table: &Map<String, Value>) -> Result<LayerKind, KindError> {
+        let known = serde_json::to_value(&self).unwrap_or_default();
+        match table.keys().find(|key| known.get(key.as_str()).is_none()) {
+            None => Ok(self),
+            Some(key) => {
+                let kind = known["kind"].as_str().unwrap_or_default();
+                Err(KindError { key: key.clone(), message: format!("unknown field `{key}`, {kind} has no settings") })
+            }
+        }
+    }
+
     /// A convolution without bias, as in front of a normalisation.
     pub fn conv(out: usize, kernel: usize, stride: usize, padding: usize, init: Init) -> LayerKind {
         let square = |value| Pair([value; 2]);
@@ -235,6 +284,7 @@ impl LayerKind {
             groups: 1,
             bias: false,
             init: Some(init),
+            bias_init: None,
         }
     }
 
@@ -299,6 +349,12 @@ impl LayerKind {
     pub fn infer(&self, inputs: &[&Meta]) -> Result<Meta, String> {
         let Some(first) = inputs.first() else { return Err("reads nothing".into()) };
         let rank = first.shape.len();
+        if inputs.len() > 1 && !matches!(self, LayerKind::Add | LayerKind::Mul | LayerKind::Concat) {
+            return Err(format!("takes one input, got {}", inputs.len()));
+        }
+        if matches!(self, LayerKind::GlobalAvgPool) && rank < 3 {
+            return Err(format!("wants [C, H, W], got {:?}", &first.shape[1..]));
+        }
         if let Some(op) = self.pure_op(rank) {
             return first_of(op.infer(&inputs[..1])?);
         }

@@ -8,7 +8,7 @@ mod spec;
 
 pub use builder::GraphBuilder;
 pub use glob::Glob;
-pub use kind::{LayerKind, Pair, Resize};
+pub use kind::{KindError, LayerKind, Pair, Resize};
 pub use spec::ParamSpec;
 
 use std::collections::BTreeSet;
@@ -74,7 +74,7 @@ impl Graph {
             None => (tap, false),
         };
         match path {
-            INPUT => return Some(Source::Input),
+            INPUT if !of_input => return Some(Source::Input),
             LOGITS if !of_input => return Some(Source::Layer(self.output)),
             _ => {}
         }
@@ -87,7 +87,7 @@ impl Graph {
         let (owner, value) = path.rsplit_once('.')?;
         let index = self.layers.iter().position(|layer| layer.path == owner)?;
         let is_module = matches!(self.layers[index].kind, LayerKind::Module);
-        is_module.then(|| Source::Value(index, value.to_owned()))
+        (is_module && !of_input).then(|| Source::Value(index, value.to_owned()))
     }
 
     /// Every path that can be tapped, layers first, in the order of the graph.
@@ -127,7 +127,7 @@ impl Graph {
         needed
     }
 
-    /// Gives the place of a layer or group to a module. Layers that nobody reads any more are gone.
+    /// Gives the place of a layer or group to a module. Layers that nobody reads any more are gone, and so are groups inside.
     pub fn replace(&mut self, path: &str) -> Option<usize> {
         let (index, input) = match self.groups.iter().find(|group| group.path == path) {
             Some(group) => (group.output, group.input.clone()),
@@ -136,15 +136,25 @@ impl Graph {
                 (index, self.layers[index].inputs.first()?.clone())
             }
         };
+        let inside = |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        let unread = self.unread();
+        let mut ends: Vec<Source> = unread.filter(|end| !inside(&self.layers[*end].path)).map(Source::Layer).collect();
+        ends.extend([self.output, index].map(Source::Layer));
         self.layers[index] = Layer { path: path.into(), kind: LayerKind::Module, inputs: vec![input] };
-        self.groups.retain(|group| group.path != path);
-        self.prune();
+        self.groups.retain(|group| group.path != path && !inside(&group.path));
+        self.keep(&ends);
         self.layers.iter().position(|layer| layer.path == path)
     }
 
-    /// Takes out layers that the output does not need, and groups that lost their last layer.
-    fn prune(&mut self) {
-        let kept: Vec<usize> = self.needed([&Source::Layer(self.output)]).into_iter().collect();
+    /// Layers that no layer reads.
+    fn unread(&self) -> impl Iterator<Item = usize> + use<> {
+        let read: BTreeSet<usize> = self.layers.iter().flat_map(|layer| &layer.inputs).filter_map(Source::layer).collect();
+        (0..self.layers.len()).filter(move |index| !read.contains(index))
+    }
+
+    /// Takes out layers that these points do not need, and groups that lost their last layer.
+    fn keep(&mut self, ends: &[Source]) {
+        let kept: Vec<usize> = self.needed(ends).into_iter().collect();
         let moved = |index: usize| kept.binary_search(&index).ok();
         let source = |source: &Source| match source {
             Source::Input => Some(Source::Input),

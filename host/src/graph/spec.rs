@@ -37,14 +37,15 @@ impl LayerKind {
         };
         let weight = |init: &Option<Init>| init.clone().unwrap_or_else(Init::layer_default);
         match self {
-            LayerKind::Conv { out, kernel, groups, bias, init, .. } => {
+            LayerKind::Conv { out, kernel, groups, bias, init, bias_init, .. } => {
                 let channels = map("a convolution")?;
                 if *out == 0 || *groups == 0 || channels % groups != 0 || out % groups != 0 {
                     return Err(format!("{channels} channels to {out} do not divide into {groups} groups"));
                 }
                 let shape = [*out, channels / groups, kernel.0[0], kernel.0[1]];
                 let fan_in = shape[1..].iter().product();
-                Ok(with_bias(parameter("weight", shape, weight(init)), *bias, *out, Init::BiasUniform { fan_in }))
+                let start = bias_init.clone().unwrap_or(Init::BiasUniform { fan_in });
+                Ok(with_bias(parameter("weight", shape, weight(init)), *bias, *out, start))
             }
             LayerKind::ConvTranspose { out, kernel, groups, bias, init, .. } => {
                 let channels = map("a transposed convolution")?;

@@ -34,14 +34,15 @@ fn prefixed(error: ModelError, at: usize) -> ModelError {
 fn kind(layer: &Layer) -> Result<LayerKind, ModelError> {
     let mut table: Map<String, Value> = layer.options.clone();
     table.insert("kind".into(), Value::String(layer.kind.clone()));
-    serde_path_to_error::deserialize(Value::Object(table)).map_err(|error| {
-        let (path, text) = (error.path().to_string(), error.inner().to_string());
-        let key = if path == "." || path == "?" { "kind" } else { path.as_str() };
-        let close = nearest(&layer.kind, text.split('`').skip(3).step_by(2));
-        let wrong = ModelError::new(format!("layer `{}`: {}", layer.name, text.replace("unknown variant", "unknown kind"))).at(key);
+    LayerKind::read(&table).map_err(|error| {
+        let text = error.message.replace("unknown variant", "unknown kind");
+        let wrong = ModelError::new(format!("layer `{}`: {text}", layer.name)).at(&error.key);
+        // "unknown field `a`, expected one of `b`, `c`"
+        let mut names = text.split('`').skip(1).step_by(2);
+        let close = names.next().filter(|_| text.starts_with("unknown")).and_then(|given| nearest(given, names));
         match close {
-            Some(close) if text.starts_with("unknown variant") => wrong.hint(format!("did you mean `{close}`?")),
-            _ => wrong,
+            Some(close) => wrong.hint(format!("did you mean `{close}`?")),
+            None => wrong,
         }
     })
 }

@@ -29,6 +29,9 @@ pub(super) fn build(table: &Map<String, Value>, frame: &Frame) -> Result<Graph, 
     if hidden.contains(&0) {
         return Err(ModelError::new("a hidden layer needs features").at("hidden"));
     }
+    if !(0.0..1.0).contains(&dropout) {
+        return Err(ModelError::new(format!("`dropout` must be in [0, 1), got {dropout}")).at("dropout"));
+    }
     let mut net = GraphBuilder::new("mlp", &frame.input);
     let mut x = Source::Input;
     if frame.input.len() > 1 {

@@ -46,7 +46,7 @@ pub(super) fn short(name: &str) -> Option<Map<String, Value>> {
 pub(super) fn build(table: &Map<String, Value>, frame: &Frame) -> Result<Graph, ModelError> {
     let Settings { depth, width, factor, stem } = settings(table)?;
     if depth < 8 || !(depth - 2).is_multiple_of(6) {
-        let near = (depth.max(8) - 2) / 6 * 6 + 2;
+        let near = (depth.max(8) - 2 + 3) / 6 * 6 + 2;
         let wrong = format!("the depth of this residual network must be 6 n + 2 with n from 1, got {depth}");
         return Err(ModelError::new(wrong).at("depth").hint(format!("the nearest is {near}")));
     }

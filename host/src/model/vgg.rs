@@ -1,6 +1,7 @@
 //! VGG-like networks with batch normalisation for small images, as in HobbitLong/RepDistiller: models/vgg.py (after Simonyan
-//! & Zisserman 2014, arXiv:1409.1556): five blocks of 3x3 convolutions with pooling between them, a global mean and a linear
-//! layer. A pool is left out where the map has one pixel in height or width.
+//! & Zisserman 2014, arXiv:1409.1556): five blocks of 3x3 convolutions with pooling between the first four of them (and, for
+//! images of 64 pixels and more, before the last), a global mean and a linear layer. A pool is left out where the map has one
+//! pixel in height or width.
 
 use super::{Frame, ModelError, image, object, settings};
 use crate::graph::{Graph, GraphBuilder, LayerKind, Pair, Source};
@@ -47,11 +48,11 @@ pub(super) fn build(table: &Map<String, Value>, frame: &Frame) -> Result<Graph, 
     if width == 0 {
         return Err(ModelError::new("channels must be 1 or more").at("width"));
     }
-    image(frame, "vgg")?;
+    let [_, height, _] = image(frame, "vgg")?;
     let mut net = GraphBuilder::new("vgg", &frame.input);
     let mut x = Source::Input;
     for (block, (count, factor)) in blocks.into_iter().zip([1, 2, 4, 8, 8]).enumerate() {
-        if block > 0 {
+        if (1..4).contains(&block) || (block == 4 && height >= 64) {
             x = pool(&mut net, block - 1, &x)?;
         }
         x = convolutions(&mut net, block, count, width * factor, &x)?;
@@ -74,11 +75,24 @@ fn convolutions(net: &mut GraphBuilder, block: usize, count: usize, channels: us
     let mut x = start.clone();
     for i in 0..count {
         let at = |part: usize| format!("block{block}.{}", 3 * i + part);
-        let init = Init::KaimingNormal { gain: 2f64.sqrt(), fan_out: true };
-        x = net.layer(&at(0), LayerKind::conv(channels, 3, 1, 1, init), &[&x])?;
+        x = net.layer(&at(0), convolution(channels), &[&x])?;
         x = net.layer(&at(1), LayerKind::batch_norm(), &[&x])?;
         x = net.layer(&at(2), LayerKind::Relu, &[&x])?;
     }
     net.group(&format!("block{block}"), start, &x)?;
     Ok(x)
+}
+
+fn convolution(out: usize) -> LayerKind {
+    LayerKind::Conv {
+        out,
+        kernel: Pair([3; 2]),
+        stride: Pair([1; 2]),
+        padding: Pair([1; 2]),
+        dilation: Pair([1; 2]),
+        groups: 1,
+        bias: true,
+        init: Some(Init::KaimingNormal { gain: 2f64.sqrt(), fan_out: true }),
+        bias_init: Some(Init::Zeros),
+    }
 }

@@ -73,20 +73,41 @@ pub fn read(path: &Path) -> Result<HashMap<String, Tensor>, WeightsError> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending {
         "pth" | "pt" | "bin" => {
-            let tensors = candle_core::pickle::read_all(path).map_err(|error| WeightsError::file(path, error))?;
-            Ok(tensors.into_iter().collect())
+            read_pickle(path).map(without_prefix).map_err(|error| WeightsError::file(path, error))
         }
         _ => candle_core::safetensors::load(path, &Device::Cpu).map_err(|error| WeightsError::file(path, error)),
     }
 }
 
+/// Keys under which training scripts keep the tensors beside other things.
+const STATE_KEYS: [&str; 4] = ["model", "state_dict", "model_state_dict", "net"];
+
+fn read_pickle(path: &Path) -> candle_core::Result<HashMap<String, Tensor>> {
+    let tensors = candle_core::pickle::read_all(path)?;
+    if !tensors.is_empty() {
+        return Ok(tensors.into_iter().collect());
+    }
+    let inner = STATE_KEYS.iter().filter_map(|key| candle_core::pickle::read_all_with_key(path, Some(key)).ok());
+    Ok(inner.into_iter().find(|tensors| !tensors.is_empty()).unwrap_or_default().into_iter().collect())
+}
+
+/// Without the `module.` that PyTorch's `DataParallel` puts before every name.
+fn without_prefix(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let strip = |name: &String| name.strip_prefix("module.").map(str::to_owned);
+    match tensors.keys().map(strip).collect::<Option<Vec<_>>>() {
+        Some(names) => names.into_iter().zip(tensors.into_values()).collect(),
+        None => tensors,
+    }
+}
+
 /// Puts the tensors of a file into a network's parameters and buffers. Every one of them must be there, with its shape;
-/// others in the file (`num_batches_tracked`, say) are ignored.
+/// others in the file (`num_batches_tracked`, say) are ignored. Nothing is changed unless all fit.
 ///
 /// # Errors
 /// The file is missing, unreadable, or of another network.
 pub fn load_weights(path: &Path, params: &ParamSet) -> Result<(), WeightsError> {
     let tensors = read(path)?;
+    let mut found = vec![];
     for (name, entry) in params.entries() {
         let wanted = entry.var.dims().to_vec();
         let Some(tensor) = tensors.get(&name) else {
@@ -96,9 +117,9 @@ pub fn load_weights(path: &Path, params: &ParamSet) -> Result<(), WeightsError> 
         if tensor.dims() != wanted {
             return Err(WeightsError::Shape { path: path.into(), name, wanted, got: tensor.dims().to_vec() });
         }
-        params.assign(&name, tensor).map_err(|error| WeightsError::file(path, error))?;
+        found.push((name, tensor));
     }
-    Ok(())
+    found.into_iter().try_for_each(|(name, tensor)| params.assign(&name, tensor)).map_err(|error| WeightsError::file(path, error))
 }
 
 /// Writes parameters and buffers as safetensors, in `f32`, under their own names: first to a file beside, then renamed, so

@@ -34,7 +34,7 @@ pub(super) fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     let flat = tensor.flatten_all()?;
     Ok(match tensor.dtype() {
         CandleType::F64 => flat.to_vec1::<f64>()?.into_iter().flat_map(f64::to_ne_bytes).collect(),
-        CandleType::I64 => flat.to_vec1::<i64>()?.into_iter().flat_map(i64::to_ne_bytes).collect(),
+        CandleType::I64 | CandleType::U32 => flat.to_dtype(CandleType::I64)?.to_vec1::<i64>()?.into_iter().flat_map(i64::to_ne_bytes).collect(),
         CandleType::U8 => flat.to_vec1::<u8>()?,
         _ => flat.to_dtype(CandleType::F32)?.to_vec1::<f32>()?.into_iter().flat_map(f32::to_ne_bytes).collect(),
     })
@@ -50,6 +50,9 @@ pub fn run(op: &Op, inputs: &[&Tensor], device: &Device) -> Result<Vec<Tensor>> 
         let norm = native::batch_norm_train(x, Some(weight), Some(bias), *eps)?;
         return Ok(vec![norm.y, norm.mean, norm.var_unbiased]);
     }
+    if let Some(result) = whole_numbers(op, inputs)? {
+        return Ok(vec![result]);
+    }
     let one = match inputs {
         [] => make(op, device)?,
         [x] => unary(op, x)?,
@@ -57,6 +60,29 @@ pub fn run(op: &Op, inputs: &[&Tensor], device: &Device) -> Result<Vec<Tensor>> 
         _ => several(op, inputs)?,
     };
     Ok(vec![one])
+}
+
+/// Operations that the vocabulary allows on whole numbers, too, where the values are some: in `f64`, without gradient.
+fn whole_numbers(op: &Op, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+    let values = match op {
+        Op::Add | Op::Sub | Op::Mul | Op::Maximum | Op::Minimum => inputs,
+        Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => inputs,
+        Op::Where => inputs.get(1..).unwrap_or_default(),
+        Op::Gather { .. } | Op::IndexSelect { .. } | Op::ArgMax { .. } => inputs.get(..1).unwrap_or_default(),
+        _ => return Ok(None),
+    };
+    let Some(dtype) = values.first().map(|value| value.dtype()) else { return Ok(None) };
+    if dtype.is_float() || values.iter().any(|value| value.dtype() != dtype) {
+        return Ok(None);
+    }
+    let wide = |value: &&Tensor| value.detach().to_dtype(CandleType::F64);
+    let wide = match op {
+        Op::Gather { .. } | Op::IndexSelect { .. } => vec![wide(&inputs[0])?, inputs[1].clone()],
+        _ => inputs.iter().map(wide).collect::<Result<Vec<_>>>()?,
+    };
+    let results = run(op, &wide.iter().collect::<Vec<_>>(), wide[0].device())?;
+    let dtype = if matches!(op, Op::ArgMax { .. }) { CandleType::I64 } else { dtype };
+    results.first().map(|result| result.to_dtype(dtype)).transpose()
 }
 
 fn arity<'a, const N: usize>(op: &Op, inputs: &[&'a Tensor]) -> Result<[&'a Tensor; N]> {
@@ -125,7 +151,7 @@ fn shaping(op: &Op, x: &Tensor) -> Result<Tensor> {
         Op::OneHot { classes, dtype } => one_hot(x, *classes, *dtype),
         Op::Softmax { dim } => native::softmax(x, *dim),
         Op::LogSoftmax { dim } => native::log_softmax(x, *dim),
-        Op::Normalize { eps, dims } => normalize(x, dims, *eps),
+        Op::Normalize { eps, dims } => normalize(x, &all_when_empty(dims, x), *eps),
         Op::MaxPool2d { kernel, stride, padding } => {
             native::max_pool2d(x, &Pool2d { kernel: *kernel, stride: *stride, padding: *padding })
         }
@@ -168,7 +194,8 @@ fn binary(op: &Op, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 fn several(op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
     match (op, inputs) {
         (Op::Concat { dim }, _) => Tensor::cat(inputs, *dim),
-        (Op::Where, [mask, a, b]) => native::where_cond(mask, a, b),
+        (Op::Where, [mask, a, b]) if mask.dtype() == a.dtype() => native::where_cond(mask, a, b),
+        (Op::Where, [mask, a, b]) => native::where_cond(&mask.detach().ne(0.0)?, a, b),
         (Op::Conv2d { .. } | Op::ConvTranspose2d { .. }, [x, weight, bias]) => convolution(op, x, weight, Some(bias)),
         (Op::LayerNorm { dims, eps }, [x, weight, bias]) => native::layer_norm(x, *dims, Some(weight), Some(bias), *eps),
         (Op::BatchNormEval { eps }, [x, weight, bias, mean, variance]) => {

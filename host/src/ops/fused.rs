@@ -31,14 +31,20 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
         return Value::Symbolic(trace.borrow_mut().push(node, Meta::new(shape, first.dtype)));
     }
     let tensors: Vec<&Tensor> = values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
-    match packed_custom_op(&tensors, &shape, Box::new(Crossing { name: name.into(), op })) {
+    match packed_custom_op(&tensors, &shape, Box::new(Crossing { name: name.into(), shape: shape.clone(), op })) {
         Ok(tensor) => Value::Concrete(tensor),
-        Err(error) => fail(error.to_string().lines().next().unwrap_or_default().to_owned()),
+        Err(error) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            fail(line.strip_prefix(&format!("`{name}`: ")).unwrap_or(line).to_owned())
+        }
     }
 }
 
 struct Crossing {
     name: String,
+    /// Of the result.
+    shape: Vec<usize>,
     op: FusedBox,
 }
 
@@ -57,18 +63,16 @@ fn view_mut<'a, T>(values: Option<&mut [T]>, shape: &'a [usize], dtype: DType) -
 impl Crossing {
     fn forward<T>(&self, ins: &[&[T]], shapes: &[&[usize]], out: &mut [T], dtype: DType) -> Outcome {
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
-        let flat = [out.len()];
-        let out = view_mut(Some(out), &flat, dtype);
+        let out = view_mut(Some(out), &self.shape, dtype);
         self.op.forward(RSlice::from_slice(&views), out).into_result().map_err(|error| error.message.into_string())
     }
 
     fn backward<T>(&self, call: (&[&[T]], &[&[usize]], &[T], &[T]), grads: &mut GradSlots<'_, T>, dtype: DType) -> Outcome {
         let (ins, shapes, out, grad) = call;
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
-        let flat = [out.len()];
         let mut wanted: Vec<ViewMut<'_>> =
             grads.iter_mut().zip(shapes).map(|(slot, shape)| view_mut(slot.as_deref_mut(), shape, dtype)).collect();
-        let (out, grad) = (view(out, &flat, dtype), view(grad, &flat, dtype));
+        let (out, grad) = (view(out, &self.shape, dtype), view(grad, &self.shape, dtype));
         let result = self.op.backward(RSlice::from_slice(&views), out, grad, RSliceMut::from_mut_slice(&mut wanted));
         result.into_result().map_err(|error| error.message.into_string())
     }

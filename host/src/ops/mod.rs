@@ -14,6 +14,9 @@ mod session;
 mod table;
 mod trace;
 
+#[cfg(test)]
+mod tests;
+
 pub use eager::{from_meta_dtype, meta_of, run as run_op, to_candle_dtype};
 pub use error::OpError;
 pub use init::initialise;

@@ -107,14 +107,13 @@ impl ParamSet {
     pub fn assign_rows(&self, name: &str, index: &Tensor, rows: &Tensor) -> Result<()> {
         let Some(entry) = self.get(name) else { candle_core::bail!("`{}` has no tensor `{name}`", self.owner) };
         let rows = rows.detach().to_dtype(entry.var.dtype())?.contiguous()?;
-        let count = entry.var.dim(0)?;
-        for (at, row) in index.to_vec1::<i64>()?.into_iter().enumerate() {
-            match usize::try_from(row) {
-                Ok(target) if target < count => entry.var.slice_set(&rows.narrow(0, at, 1)?, 0, target)?,
-                _ => candle_core::bail!("row {row} of `{name}`, which has {count}"),
-            }
+        let (count, index) = (entry.var.dim(0)?, index.to_vec1::<i64>()?);
+        let is_row = |row: &i64| usize::try_from(*row).is_ok_and(|row| row < count);
+        if let Some(row) = index.iter().find(|row| !is_row(row)) {
+            candle_core::bail!("row {row} of `{name}`, which has {count}");
         }
-        Ok(())
+        let set = |(at, row): (usize, i64)| entry.var.slice_set(&rows.narrow(0, at, 1)?, 0, row as usize);
+        index.into_iter().enumerate().try_for_each(set)
     }
 
     /// Names and entries, in the order in which they were made.

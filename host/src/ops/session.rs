@@ -3,8 +3,9 @@
 use super::params::ParamSet;
 use super::trace::{Leaf, Node, Trace};
 use candle_core::Tensor;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use stillhouse_plugin::abi::{AbiError, Ctx, Handle, code};
 use stillhouse_plugin::op::Meta;
 
@@ -120,8 +121,10 @@ pub(super) struct Session {
 
 thread_local! {
     static OPEN: RefCell<Vec<Rc<Session>>> = const { RefCell::new(Vec::new()) };
-    static NEXT: Cell<u64> = const { Cell::new(1) };
 }
+
+/// Numbers of sessions, unique in the process: a session of another thread has no namesake here.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Everything that a session is opened with.
 pub(super) struct Opening {
@@ -142,7 +145,7 @@ impl Session {
                 OPEN.with_borrow_mut(|open| open.retain(|session| session.id != self.0));
             }
         }
-        let id = NEXT.replace(NEXT.get() + 1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let session = Rc::new(Session {
             id,
             stage: opening.stage,

@@ -79,10 +79,30 @@ extern "C" fn call(
             Some(_) => refuse(session, &format!("operation `{name}` was asked for {} results", outputs.len())),
             None => refuse(session, &format!("host {ABI_MAJOR}.{ABI_MINOR} has no operation named `{name}` with these attributes")),
         };
-        let mut results = results.into_iter();
+        let mut results = results.into_iter().map(|value| narrow_enough(session, name.as_str(), value));
         outputs.iter_mut().for_each(|out| *out = session.put(results.next().unwrap_or(Value::Poisoned)));
         Some(())
     });
+}
+
+/// Handles describe up to 8 dimensions.
+fn narrow_enough(session: &Session, name: &str, value: Value) -> Value {
+    match session.meta(&value) {
+        Some(meta) if meta.shape.len() > 8 => {
+            session.fail(code::OPERATION, format!("operation `{name}`: tensors have up to 8 dimensions, got {meta}"));
+            Value::Poisoned
+        }
+        _ => value,
+    }
+}
+
+/// The element type of a code that a plugin sent.
+fn element_type(session: &Session, dtype: u32) -> Option<DType> {
+    let known = DType::from_code(dtype);
+    if known.is_none() {
+        session.fail(code::UNSUPPORTED, format!("host {ABI_MAJOR}.{ABI_MINOR} has no element type {dtype}"));
+    }
+    known
 }
 
 fn refuse(session: &Session, message: &str) -> Vec<Value> {
@@ -149,7 +169,7 @@ extern "C" fn describe(ctx: Ctx, handle: Handle, info: &mut TensorInfo) -> bool 
 
 extern "C" fn constant(ctx: Ctx, bytes: RSlice<'_, u8>, dtype: u32, shape: RSlice<'_, usize>) -> Handle {
     inside(ctx, Handle::default(), |session| {
-        let meta = Meta::new(shape.as_slice(), DType::from_code(dtype)?);
+        let meta = Meta::new(shape.as_slice(), element_type(session, dtype)?);
         if meta.count() * meta.dtype.size() != bytes.len() {
             session.fail(code::MISUSE, format!("a constant {meta} from {} bytes", bytes.len()));
             return Some(session.put(Value::Poisoned));
@@ -170,11 +190,14 @@ extern "C" fn read(ctx: Ctx, handle: Handle, mut out: RSliceMut<'_, u8>) -> bool
             return None;
         };
         match eager::to_bytes(&tensor) {
-            Ok(bytes) if bytes.len() == out.len() => out.as_mut_slice().copy_from_slice(&bytes),
+            Ok(bytes) if bytes.len() == out.len() => {
+                out.as_mut_slice().copy_from_slice(&bytes);
+                return Some(true);
+            }
             Ok(bytes) => session.fail(code::MISUSE, format!("{} bytes do not fit into {}", bytes.len(), out.len())),
             Err(error) => session.fail(code::OPERATION, error.to_string()),
         }
-        Some(true)
+        None
     })
 }
 
@@ -227,7 +250,7 @@ extern "C" fn parameter(ctx: Ctx, name: RStr<'_>, shape: RSlice<'_, usize>, init
 
 extern "C" fn buffer(ctx: Ctx, name: RStr<'_>, dtype: u32, shape: RSlice<'_, usize>, init: RStr<'_>) -> Handle {
     inside(ctx, Handle::default(), |session| {
-        add_state(session, name.as_str(), DType::from_code(dtype)?, shape.as_slice(), init.as_str(), ParamKind::Buffer)
+        add_state(session, name.as_str(), element_type(session, dtype)?, shape.as_slice(), init.as_str(), ParamKind::Buffer)
     })
 }
 
@@ -248,7 +271,7 @@ fn stage(session: &Session, name: &str, handles: &[Handle], change: impl FnOnce(
     let shape = session.params.meta(name).map(|meta| meta.shape).unwrap_or_default();
     let wanted = |given: &[Meta]| match given {
         [whole] => whole.shape == shape,
-        [index, rows] => index.shape.len() == 1 && rows.shape.first() == index.shape.first() && rows.shape.get(1..) == shape.get(1..),
+        [index, rows] => index.dtype == DType::I64 && index.shape.len() == 1 && rows.shape.first() == index.shape.first() && rows.shape.get(1..) == shape.get(1..),
         _ => false,
     };
     let metas: Vec<Meta> = values.iter().filter_map(|value| session.meta(value)).collect();
@@ -256,11 +279,17 @@ fn stage(session: &Session, name: &str, handles: &[Handle], change: impl FnOnce(
         let got: Vec<String> = metas.iter().map(ToString::to_string).collect();
         return session.fail(code::MISUSE, format!("buffer `{name}` has the shape {shape:?}, got {}", got.join(", ")));
     }
-    let concrete = |value: Value| if let Value::Concrete(tensor) = value { Some(tensor.detach()) } else { None };
-    let tensors: Option<Vec<Tensor>> = values.into_iter().map(concrete).collect();
-    if let Some(tensors) = tensors {
-        session.staged.borrow_mut().push(change(name.into(), tensors));
+    let concrete = |value: Value| if let Value::Concrete(tensor) = value { Some(kept(&tensor)) } else { None };
+    match values.into_iter().filter_map(concrete).collect::<candle_core::Result<Vec<Tensor>>>() {
+        Ok(tensors) if tensors.len() == handles.len() => session.staged.borrow_mut().push(change(name.into(), tensors)),
+        Ok(_) => {}
+        Err(error) => session.fail(code::OPERATION, error.to_string()),
     }
+}
+
+/// A copy of the values: the tensor may be a view of a parameter or buffer, which changes before the copy is used.
+fn kept(tensor: &Tensor) -> candle_core::Result<Tensor> {
+    tensor.detach().force_contiguous()
 }
 
 extern "C" fn set(ctx: Ctx, name: RStr<'_>, value: Handle) {
@@ -289,7 +318,7 @@ fn generator(session: &Session, purpose: &str) -> Rng {
 
 extern "C" fn random(ctx: Ctx, purpose: RStr<'_>, kind: u32, dtype: u32, shape: RSlice<'_, usize>, a: f64, b: f64) -> Handle {
     inside(ctx, Handle::default(), |session| {
-        let meta = Meta::new(shape.as_slice(), DType::from_code(dtype)?);
+        let meta = Meta::new(shape.as_slice(), element_type(session, dtype)?);
         let make = || {
             let mut rng = generator(session, purpose.as_str());
             let draw = |_| match kind {
@@ -342,7 +371,10 @@ extern "C" fn text(ctx: Ctx, key: u32) -> RString {
 extern "C" fn emit(ctx: Ctx, name: RStr<'_>, value: Handle) {
     inside(ctx, (), |session| {
         if let Value::Concrete(tensor) = session.get(value) {
-            session.emitted.borrow_mut().push(Emitted { name: name.into(), value: tensor.detach() });
+            match kept(&tensor) {
+                Ok(value) => session.emitted.borrow_mut().push(Emitted { name: name.into(), value }),
+                Err(error) => session.fail(code::OPERATION, error.to_string()),
+            }
         }
         Some(())
     });

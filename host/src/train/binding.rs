@@ -222,9 +222,9 @@ impl Scene<'_> {
     fn side(&self, port: &Port, selector: &Selector, at: &ManifestPath) -> Found<(String, &Rc<Model>)> {
         let of_student = matches!(port.source, From::Student | From::StudentParameter);
         let name = match (&selector.pass, of_student) {
-            (Some(pass), _) if pass == "student" && !self.passes.contains_key(pass) => self.trained.first().cloned().unwrap_or_default(),
+            (Some(pass), _) if pass == "student" && !self.passes.contains_key(pass) => self.student_pass(),
             (Some(pass), _) => pass.clone(),
-            (None, true) => self.trained.first().cloned().unwrap_or_default(),
+            (None, true) => self.student_pass(),
             (None, false) => self.only_teacher(at)?,
         };
         let found = self.passes.get(&name).and_then(|pass| self.models.get(&pass.model));
@@ -237,6 +237,12 @@ impl Scene<'_> {
             return Err(Problem::new(message).at(at, Part::Value));
         }
         Ok((name, model))
+    }
+
+    /// The usual pass of the student, which has the name of its model in the manifest.
+    fn student_pass(&self) -> String {
+        let of_student = |(_, pass): &(&String, &PassPlan)| Some(&pass.model) == self.trained.first();
+        self.passes.iter().find(of_student).map_or_else(String::new, |(name, _)| name.clone())
     }
 
     fn only_teacher(&self, at: &ManifestPath) -> Found<String> {

@@ -64,7 +64,8 @@ pub mod text {
 #[sabi(kind(Prefix(prefix_ref = HostApi_Ref, prefix_fields = HostApi_Prefix)))]
 pub struct HostApi {
     /// One operation of [`Op`](crate::op::Op): code, name, inputs, attributes, results.
-    pub call: extern "C" fn(Ctx, u32, RStr<'_>, RSlice<'_, Handle>, RSlice<'_, i64>, RSlice<'_, f64>, RSliceMut<'_, Handle>),
+    pub call:
+        extern "C" fn(Ctx, u32, RStr<'_>, RSlice<'_, Handle>, RSlice<'_, i64>, RSlice<'_, f64>, RSliceMut<'_, Handle>),
     /// One more owner of the handle.
     pub retain: extern "C" fn(Ctx, Handle) -> Handle,
     /// One owner less.

@@ -12,7 +12,13 @@
 //! The major number must match. A minor only appends: operations at the end of the table, fields after
 //! `last_prefix_field`, keys in JSON. No signature and no meaning changes.
 // The derive macros of abi_stable 0.11 predate these lints.
-#![allow(non_local_definitions, non_camel_case_types, missing_docs, unreachable_pub, clippy::undocumented_unsafe_blocks)]
+#![allow(
+    non_local_definitions,
+    non_camel_case_types,
+    missing_docs,
+    unreachable_pub,
+    clippy::undocumented_unsafe_blocks
+)]
 
 mod fused;
 mod host;

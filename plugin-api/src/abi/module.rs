@@ -38,7 +38,8 @@ pub fn host_layout() -> &'static TypeLayout {
 /// The header that a plugin exports under [`HEADER_SYMBOL`](super::HEADER_SYMBOL).
 pub const fn export_header() -> LibHeader {
     fn root() -> PluginModule_Ref {
-        PluginModule { components: crate::sdk::export::components, create: crate::sdk::export::create }.leak_into_prefix()
+        PluginModule { components: crate::sdk::export::components, create: crate::sdk::export::create }
+            .leak_into_prefix()
     }
     extern "C" fn constructor() -> abi_stable::library::RootModuleResult {
         abi_stable::library::__call_root_module_loader(root)

@@ -16,9 +16,11 @@ impl Op {
             Op::Div | Op::SmoothL1 { .. } => pointwise(float(inputs[0])?, inputs[1])?,
             Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => pointwise(inputs[0], inputs[1])?,
             Op::Where => where_(inputs)?,
-            Op::Reshape { .. } | Op::Permute { .. } | Op::BroadcastTo { .. } | Op::Narrow { .. } | Op::Concat { .. } => {
-                self.infer_view(inputs)?
-            }
+            Op::Reshape { .. }
+            | Op::Permute { .. }
+            | Op::BroadcastTo { .. }
+            | Op::Narrow { .. }
+            | Op::Concat { .. } => self.infer_view(inputs)?,
             Op::Cast { dtype } => Meta::new(inputs[0].shape.clone(), *dtype),
             Op::Sum { keep, dims } | Op::Mean { keep, dims } => reduce(float(inputs[0])?, dims, *keep)?,
             Op::Max { dim, keep } | Op::Min { dim, keep } => extreme(float(inputs[0])?, *dim, *keep)?,
@@ -41,7 +43,9 @@ impl Op {
             Op::BatchNormTrain { .. } => return batch_norm_train(inputs),
             Op::BatchNormEval { .. } | Op::LayerNorm { .. } => self.infer_norm(inputs)?,
             Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => self.infer_conv(inputs)?,
-            Op::MaxPool2d { .. } | Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } => self.infer_window(inputs[0])?,
+            Op::MaxPool2d { .. } | Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } => {
+                self.infer_window(inputs[0])?
+            }
             Op::ResizeBilinear { .. } | Op::ResizeNearest { .. } => self.infer_window(inputs[0])?,
             _ => float(inputs[0])?.clone(),
         };
@@ -70,7 +74,11 @@ impl Op {
             Op::Reshape { shape } => {
                 let same = shape.iter().product::<usize>() == x.count();
                 if !same {
-                    return Err(format!("cannot see {x} as {shape:?}: {} elements are not {}", x.count(), shape.iter().product::<usize>()));
+                    return Err(format!(
+                        "cannot see {x} as {shape:?}: {} elements are not {}",
+                        x.count(),
+                        shape.iter().product::<usize>()
+                    ));
                 }
                 shape.clone()
             }
@@ -155,8 +163,12 @@ impl Op {
                     return Err(format!("input {x} and weight {weight} do not fit in channels (groups = {groups})"));
                 }
                 let size = both(|d| {
-                    let full = (x.shape[2 + d].max(1) - 1) * stride[d] + dilation[d] * (kernel[d].max(1) - 1) + output_padding[d] + 1;
-                    full.checked_sub(2 * padding[d]).filter(|size| *size > 0 && stride[d] > 0)
+                    let full = (x.shape[2 + d].max(1) - 1) * stride[d]
+                        + dilation[d] * (kernel[d].max(1) - 1)
+                        + output_padding[d]
+                        + 1;
+                    full.checked_sub(2 * padding[d])
+                        .filter(|size| *size > 0 && stride[d] > 0)
                         .ok_or_else(|| format!("padding {} leaves nothing of {x}", padding[d]))
                 })?;
                 (weight.shape[1] * groups, size)
@@ -221,10 +233,8 @@ fn where_(inputs: &[&Meta]) -> Inferred {
 fn reduce(x: &Meta, dims: &[usize], keep: bool) -> Inferred {
     dims.iter().try_for_each(|dim| in_rank(*dim, x))?;
     let reduced = |d: usize| dims.is_empty() || dims.contains(&d);
-    let shape: Vec<usize> = (0..x.shape.len())
-        .filter(|d| keep || !reduced(*d))
-        .map(|d| if reduced(d) { 1 } else { x.shape[d] })
-        .collect();
+    let shape: Vec<usize> =
+        (0..x.shape.len()).filter(|d| keep || !reduced(*d)).map(|d| if reduced(d) { 1 } else { x.shape[d] }).collect();
     Ok(Meta::new(shape, x.dtype))
 }
 
@@ -300,10 +310,9 @@ fn window(len: usize, kernel: usize, stride: usize, padding: usize, dilation: us
     if kernel == 0 || stride == 0 || dilation == 0 {
         return Err("kernel, stride and dilation must be 1 or more".into());
     }
-    (len + 2 * padding)
-        .checked_sub(dilation * (kernel - 1) + 1)
-        .map(|room| room / stride + 1)
-        .ok_or_else(|| format!("a window of {} does not fit into {len} (padding {padding})", dilation * (kernel - 1) + 1))
+    (len + 2 * padding).checked_sub(dilation * (kernel - 1) + 1).map(|room| room / stride + 1).ok_or_else(|| {
+        format!("a window of {} does not fit into {len} (padding {padding})", dilation * (kernel - 1) + 1)
+    })
 }
 
 fn both(size: impl Fn(usize) -> Result<usize, String>) -> Result<[usize; 2], String> {
@@ -339,5 +348,9 @@ fn map(x: &Meta) -> Result<&Meta, String> {
 }
 
 fn same_type(a: &Meta, b: &Meta) -> Result<(), String> {
-    if a.dtype == b.dtype { Ok(()) } else { Err(format!("element types differ: {} and {}", a.dtype.name(), b.dtype.name())) }
+    if a.dtype == b.dtype {
+        Ok(())
+    } else {
+        Err(format!("element types differ: {} and {}", a.dtype.name(), b.dtype.name()))
+    }
 }

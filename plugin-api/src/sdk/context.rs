@@ -4,7 +4,11 @@ use super::error::{Error, Result};
 use super::fused::{self, FusedOp};
 use super::init::Init;
 use super::tensor::Tensor;
-use crate::abi::{self, Ctx, Handle, HostApi_Ref, StepInfo, abi_stable::std_types::{ROption, RSlice}, text};
+use crate::abi::{
+    self, Ctx, Handle, HostApi_Ref, StepInfo,
+    abi_stable::std_types::{ROption, RSlice},
+    text,
+};
 use crate::op::{DType, Op};
 use std::ops::Deref;
 

@@ -3,7 +3,7 @@
 use super::context::{BindCx, Cx, Door};
 use super::error::{Error, Result};
 use super::faces::{Component, Connector, Distiller, Loss, Module, State};
-use super::guard::{guard, quiet_drop};
+use super::guard::{guard, leave_hook, quiet_drop};
 use super::inputs::Inputs;
 use super::tensor::Tensor;
 use crate::abi::abi_stable::sabi_trait::TD_Opaque;
@@ -19,15 +19,34 @@ pub struct Entry {
     pub(crate) create: fn(&str, HostApi_Ref) -> Result<PartBox>,
 }
 
+impl Entry {
+    /// Makes the component in this process, on the table of a host: for a host's own tests. Panics keep their usual message.
+    ///
+    /// # Errors
+    /// A configuration that the component refuses.
+    pub fn make(&self, config: &str, host: HostApi_Ref) -> Result<PartBox> {
+        leave_hook();
+        (self.create)(config, host)
+    }
+}
+
 inventory::collect!(Entry);
 
 /// Notes a component of this crate: `register!(loss MyLoss);`, likewise `connector`, `module`, `distiller`.
 #[macro_export]
 macro_rules! register {
-    (loss $type:ty) => { $crate::inventory::submit! { $crate::sdk::loss_entry::<$type>() } };
-    (connector $type:ty) => { $crate::inventory::submit! { $crate::sdk::connector_entry::<$type>() } };
-    (module $type:ty) => { $crate::inventory::submit! { $crate::sdk::module_entry::<$type>() } };
-    (distiller $type:ty) => { $crate::inventory::submit! { $crate::sdk::distiller_entry::<$type>() } };
+    (loss $type:ty) => {
+        $crate::inventory::submit! { $crate::sdk::loss_entry::<$type>() }
+    };
+    (connector $type:ty) => {
+        $crate::inventory::submit! { $crate::sdk::connector_entry::<$type>() }
+    };
+    (module $type:ty) => {
+        $crate::inventory::submit! { $crate::sdk::module_entry::<$type>() }
+    };
+    (distiller $type:ty) => {
+        $crate::inventory::submit! { $crate::sdk::distiller_entry::<$type>() }
+    };
 }
 
 /// Makes the `cdylib` a plugin. Once, at the root of the crate.
@@ -247,7 +266,7 @@ fn read_config<C: Component>(config: &str) -> Result<C::Config> {
         let place = if path == "." { String::new() } else { format!("at `{path}`: ") };
         Error::coded(code::CONFIG, format!("{place}{cause}"))
     })?;
-    refuse_unknown::<C>(config)?;
+    refuse_unknown(&schemars::schema_for!(C::Config).to_value(), config)?;
     Ok(read)
 }
 
@@ -261,9 +280,9 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 /// Refuses keys that the schema does not list, should the configuration's type have let them through.
-fn refuse_unknown<C: Component>(config: &str) -> Result<()> {
-    let schema = schemars::schema_for!(C::Config).to_value();
-    let given: serde_json::Value = serde_json::from_str(config).map_err(|error| Error::coded(code::CONFIG, plain(&error)))?;
+fn refuse_unknown(schema: &serde_json::Value, config: &str) -> Result<()> {
+    let given: serde_json::Value =
+        serde_json::from_str(config).map_err(|error| Error::coded(code::CONFIG, plain(&error)))?;
     let (Some(given), Some(known)) = (given.as_object(), schema.get("properties").and_then(|p| p.as_object())) else {
         return Ok(());
     };
@@ -293,7 +312,12 @@ pub(crate) extern "C" fn components() -> AbiResult<RString> {
 }
 
 /// A component of this library.
-pub(crate) extern "C" fn create(kind: RStr<'_>, name: RStr<'_>, config: RStr<'_>, host: HostApi_Ref) -> AbiResult<PartBox> {
+pub(crate) extern "C" fn create(
+    kind: RStr<'_>,
+    name: RStr<'_>,
+    config: RStr<'_>,
+    host: HostApi_Ref,
+) -> AbiResult<PartBox> {
     guard(name.as_str(), || {
         let matches = |desc: &Desc| desc.kind.name() == kind.as_str() && desc.name == name.as_str();
         match entries().into_iter().find(|(desc, _)| matches(desc)) {

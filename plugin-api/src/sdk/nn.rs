@@ -39,7 +39,15 @@ pub struct Conv2d {
 
 impl Conv2d {
     /// Makes `<name>.weight` and, with `bias`, `<name>.bias`, initialised as PyTorch does.
-    pub fn bind(cx: &BindCx, name: &str, channels: [usize; 2], kernel: [usize; 2], stride: usize, padding: usize, bias: bool) -> Conv2d {
+    pub fn bind(
+        cx: &BindCx,
+        name: &str,
+        channels: [usize; 2],
+        kernel: [usize; 2],
+        stride: usize,
+        padding: usize,
+        bias: bool,
+    ) -> Conv2d {
         let [inputs, outputs] = channels;
         cx.add_param(&format!("{name}.weight"), &[outputs, inputs, kernel[0], kernel[1]], &Init::layer_default());
         bind_bias(cx, name, bias, outputs, inputs * kernel[0] * kernel[1]);
@@ -63,12 +71,26 @@ pub struct ConvTranspose2d {
 
 impl ConvTranspose2d {
     /// Makes `<name>.weight` and, with `bias`, `<name>.bias`, initialised as PyTorch does.
-    pub fn bind(cx: &BindCx, name: &str, channels: [usize; 2], kernel: [usize; 2], stride: usize, padding: usize, bias: bool) -> ConvTranspose2d {
+    pub fn bind(
+        cx: &BindCx,
+        name: &str,
+        channels: [usize; 2],
+        kernel: [usize; 2],
+        stride: usize,
+        padding: usize,
+        bias: bool,
+    ) -> ConvTranspose2d {
         let [inputs, outputs] = channels;
         cx.add_param(&format!("{name}.weight"), &[inputs, outputs, kernel[0], kernel[1]], &Init::layer_default());
         // PyTorch counts the second dimension as the inputs here, too.
         bind_bias(cx, name, bias, outputs, outputs * kernel[0] * kernel[1]);
-        let op = Op::ConvTranspose2d { stride: [stride; 2], padding: [padding; 2], output_padding: [0; 2], dilation: [1; 2], groups: 1 };
+        let op = Op::ConvTranspose2d {
+            stride: [stride; 2],
+            padding: [padding; 2],
+            output_padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        };
         ConvTranspose2d { name: name.into(), bias, op }
     }
 
@@ -113,7 +135,10 @@ impl BatchNorm {
         let of = |suffix: &str| cx.param(&format!("{}.{suffix}", self.name));
         let (weight, bias) = (of("weight"), of("bias"));
         if !cx.training() {
-            return x.apply(&Op::BatchNormEval { eps: self.eps }, &[&weight, &bias, &of("running_mean"), &of("running_var")]);
+            return x.apply(
+                &Op::BatchNormEval { eps: self.eps },
+                &[&weight, &bias, &of("running_mean"), &of("running_var")],
+            );
         }
         let inputs = [x.handle, weight.handle, bias.handle];
         let [y, mean, variance] = Tensor::call(x.door, &Op::BatchNormTrain { eps: self.eps }, &inputs);

@@ -2,7 +2,10 @@
 
 use super::context::Door;
 use super::error::{Error, Result};
-use crate::abi::{Handle, TensorInfo, abi_stable::std_types::{RSlice, RSliceMut}};
+use crate::abi::{
+    Handle, TensorInfo,
+    abi_stable::std_types::{RSlice, RSliceMut},
+};
 use crate::op::{DType, Encoded, Meta, Op};
 use std::marker::PhantomData;
 

@@ -1,7 +1,8 @@
 //! What a [`Bench`] is told before it runs.
 
 use super::array::Array;
-use super::bench::{Bench, Given};
+use super::bench::Bench;
+use super::ports::Given;
 use crate::desc::Site;
 use crate::sdk::Error;
 

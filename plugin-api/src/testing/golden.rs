@@ -90,7 +90,11 @@ fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Array>, String>
     let (header, data) = rest.split_at_checked(length).ok_or_else(cut)?;
     let header: BTreeMap<String, Value> = serde_json::from_slice(header).map_err(|error| error.to_string())?;
     let entries = header.into_iter().filter(|(name, _)| name != "__metadata__");
-    entries.map(|(name, entry)| Ok((name.clone(), tensor(&entry, data).ok_or(format!("tensor `{name}` is malformed"))?))).collect()
+    let read = |(name, entry): (String, Value)| match tensor(&entry, data) {
+        Some(array) => Ok((name, array)),
+        None => Err(format!("tensor `{name}` is malformed")),
+    };
+    entries.map(read).collect()
 }
 
 fn tensor(entry: &Value, data: &[u8]) -> Option<Array> {
@@ -113,7 +117,9 @@ mod tests {
 
     #[test]
     fn tensors_of_a_small_file_read() {
-        let header = br#"{"__metadata__":{"case":"x"},"a":{"dtype":"F64","shape":[1,2],"data_offsets":[0,16]},"y":{"dtype":"I64","shape":[],"data_offsets":[16,24]}}"#;
+        let header = br#"{"__metadata__": {"case": "x"},
+            "a": {"dtype": "F64", "shape": [1, 2], "data_offsets": [0, 16]},
+            "y": {"dtype": "I64", "shape": [], "data_offsets": [16, 24]}}"#;
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(header);
         bytes.extend([1.5f64, -2.0].iter().flat_map(|value| value.to_le_bytes()));

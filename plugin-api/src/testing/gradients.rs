@@ -29,7 +29,9 @@ impl Bench {
                 }
             }
         }
-        for entry in (0..self.store.entries.len()).filter(|entry| self.store.entries[*entry].trained).collect::<Vec<_>>() {
+        for entry in
+            (0..self.store.entries.len()).filter(|entry| self.store.entries[*entry].trained).collect::<Vec<_>>()
+        {
             let name = self.store.entries[entry].name.clone();
             for at in 0..self.store.entries[entry].array.values.len() {
                 let numeric = self.difference(|bench| &mut bench.store.entries[entry].array.values[at])?;
@@ -55,9 +57,12 @@ impl Bench {
 
 fn compare(pairs: &[(String, f64, f64)], tolerance: f64) -> Result<()> {
     let largest = pairs.iter().map(|(_, exact, _)| exact.abs()).fold(FLOOR, f64::max);
-    // Written so that a gradient that is no number differs, too.
-    match pairs.iter().find(|(_, exact, numeric)| !((exact - numeric).abs() <= tolerance * largest)) {
+    let differs =
+        |exact: f64, numeric: f64| exact.is_nan() || numeric.is_nan() || (exact - numeric).abs() > tolerance * largest;
+    match pairs.iter().find(|(_, exact, numeric)| differs(*exact, *numeric)) {
         None => Ok(()),
-        Some((name, exact, numeric)) => Err(Error::new(format!("gradient of {name} is {exact:e}, by differences {numeric:e}"))),
+        Some((name, exact, numeric)) => {
+            Err(Error::new(format!("gradient of {name} is {exact:e}, by differences {numeric:e}")))
+        }
     }
 }

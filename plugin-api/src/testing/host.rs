@@ -3,9 +3,9 @@
 use super::array::Array;
 use super::session::{Fallible, Place, Session, misuse, operation};
 use super::store;
+use crate::abi::abi_stable::prefix_type::PrefixTypeTrait;
 use crate::abi::abi_stable::std_types::{ROption, RSlice, RSliceMut, RStr, RString};
 use crate::abi::{AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo, code, text};
-use crate::abi::abi_stable::prefix_type::PrefixTypeTrait;
 use crate::op::{DType, Meta, Op};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -169,7 +169,15 @@ fn rng(session: &Session, purpose: &str) -> crate::sdk::Rng {
     store::rng(&["step", stage, phase, &format!("{}:{}", info.step, info.frame), purpose])
 }
 
-extern "C" fn random(cx: Ctx, purpose: RStr<'_>, kind: u32, dtype: u32, shape: RSlice<'_, usize>, a: f64, b: f64) -> Handle {
+extern "C" fn random(
+    cx: Ctx,
+    purpose: RStr<'_>,
+    kind: u32,
+    dtype: u32,
+    shape: RSlice<'_, usize>,
+    a: f64,
+    b: f64,
+) -> Handle {
     handle(cx, |session| {
         let dtype = DType::from_code(dtype).ok_or_else(|| misuse(format!("unknown element type {dtype}")))?;
         let (meta, mut rng) = (Meta::new(shape.as_slice(), dtype), rng(session, purpose.as_str()));

@@ -45,6 +45,7 @@ pub mod golden;
 mod gradients;
 mod host;
 mod kernels;
+mod ports;
 mod run;
 mod session;
 mod store;

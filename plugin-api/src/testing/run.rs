@@ -1,7 +1,7 @@
 //! What a run gave.
 
 use super::array::Array;
-use super::bench::Bound;
+use super::ports::Bound;
 use super::session::Session;
 use super::store::Store;
 use super::tape::NodeId;
@@ -65,7 +65,8 @@ impl Outcome {
         }
         let mut seeds = vec![];
         for (key, weights) in cotangents {
-            let nodes: Vec<NodeId> = self.produced.iter().filter(|given| given.key() == *key).map(|given| given.node).collect();
+            let nodes: Vec<NodeId> =
+                self.produced.iter().filter(|given| given.key() == *key).map(|given| given.node).collect();
             let count = |node: &NodeId| self.session.tape.meta(*node).count();
             let (all, last) = (nodes.iter().map(count).sum::<usize>(), nodes.last().map_or(0, count));
             let taken = if weights.len() == all { &nodes[..] } else { &nodes[nodes.len().saturating_sub(1)..] };
@@ -95,8 +96,10 @@ impl Outcome {
     pub(super) fn into_run(self, cotangents: &[(String, Vec<f64>)], store: &Store) -> Result<Run> {
         let grads = self.session.tape.backward(&self.seeds(cotangents)?).map_err(Error::new)?;
         let of = |node: NodeId| grads[node].clone().unwrap_or_else(|| vec![0.0; self.session.tape.meta(node).count()]);
-        let inputs = self.bound.iter().map(|port| (port.port.clone(), port.nodes.iter().map(|node| of(*node)).collect()));
-        let param = |name: &str, count: usize| self.session.state.get(name).map_or_else(|| vec![0.0; count], |node| of(*node));
+        let inputs =
+            self.bound.iter().map(|port| (port.port.clone(), port.nodes.iter().map(|node| of(*node)).collect()));
+        let param =
+            |name: &str, count: usize| self.session.state.get(name).map_or_else(|| vec![0.0; count], |node| of(*node));
         let trained = store.entries.iter().filter(|entry| entry.trained);
         let named = |given: &Produced| Ok((given.key(), given.frame, self.array(given.node)?.as_ref().clone()));
         let emitted = self.session.emitted.iter();
@@ -105,7 +108,9 @@ impl Outcome {
             results: self.produced.iter().map(named).collect::<Result<_>>()?,
             grads: inputs.collect(),
             param_grads: trained.map(|e| (e.name.clone(), param(&e.name, e.array.values.len()))).collect(),
-            emitted: emitted.map(|(name, node)| Ok((name.clone(), self.array(*node)?.as_ref().clone()))).collect::<Result<_>>()?,
+            emitted: emitted
+                .map(|(name, node)| Ok((name.clone(), self.array(*node)?.as_ref().clone())))
+                .collect::<Result<_>>()?,
             buffers: self.session.staged,
             logged: self.session.logged,
         })

@@ -174,7 +174,14 @@ impl Session {
     }
 
     /// Makes a parameter or buffer.
-    pub(super) fn make(&mut self, name: &str, dtype: u32, shape: &[usize], init: &str, trained: bool) -> Fallible<NodeId> {
+    pub(super) fn make(
+        &mut self,
+        name: &str,
+        dtype: u32,
+        shape: &[usize],
+        init: &str,
+        trained: bool,
+    ) -> Fallible<NodeId> {
         if self.mode != Mode::Bind {
             return Err(misuse(format!("`{name}` can be made in `bind` only")));
         }

@@ -81,7 +81,9 @@ fn initial(init: &Init, shape: &[usize], rng: &mut Rng) -> Vec<f64> {
         Init::Constant { value } => vec![value; count],
         Init::Uniform { low, high } => each(&between(low, high)),
         Init::Normal { mean, std } => each(&around(mean, std)),
-        Init::KaimingNormal { gain, fan_out } => each(&around(0.0, gain / (if fan_out { outputs } else { inputs }).sqrt())),
+        Init::KaimingNormal { gain, fan_out } => {
+            each(&around(0.0, gain / (if fan_out { outputs } else { inputs }).sqrt()))
+        }
         Init::KaimingUniform { gain } => {
             let bound = gain * (3.0 / inputs).sqrt();
             each(&between(-bound, bound))

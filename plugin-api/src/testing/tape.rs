@@ -2,7 +2,10 @@
 
 use super::array::Array;
 use super::kernels;
-use crate::abi::{Element, FusedBox, View, ViewMut, abi_stable::std_types::{RResult, RSlice, RSliceMut}};
+use crate::abi::{
+    Element, FusedBox, View, ViewMut,
+    abi_stable::std_types::{RResult, RSlice, RSliceMut},
+};
 use crate::op::{DType, Meta, Op};
 use std::rc::Rc;
 
@@ -90,7 +93,8 @@ impl Tape {
         if let Some(other) = inputs.iter().map(|input| self.meta(*input)).find(|meta| meta.dtype != DType::F64) {
             return Err(format!("runs in f64 here, got {other}"));
         }
-        let shapes: Vec<RSlice<'_, usize>> = inputs.iter().map(|input| self.meta(*input).shape.as_slice().into()).collect();
+        let shapes: Vec<RSlice<'_, usize>> =
+            inputs.iter().map(|input| self.meta(*input).shape.as_slice().into()).collect();
         let meta = Meta::new(plain(op.infer(RSlice::from_slice(&shapes)))?.into_vec(), DType::F64);
         let array = match self.arrays(inputs).filter(|_| !symbolic) {
             None => None,
@@ -128,18 +132,31 @@ impl Tape {
         Ok(grads)
     }
 
-    fn op_backward(&self, id: NodeId, op: &Op, inputs: &[NodeId], grad: &[f64]) -> Result<Vec<Option<Vec<f64>>>, String> {
+    fn op_backward(
+        &self,
+        id: NodeId,
+        op: &Op,
+        inputs: &[NodeId],
+        grad: &[f64],
+    ) -> Result<Vec<Option<Vec<f64>>>, String> {
         let (Some(arrays), Some(output)) = (self.arrays(inputs), self.array(id)) else { return Ok(vec![]) };
         let arrays: Vec<&Array> = arrays.iter().map(Rc::as_ref).collect();
         kernels::backward(op, &arrays, &output, grad)
     }
 
-    fn fused_backward(&self, id: NodeId, op: &FusedBox, inputs: &[NodeId], grad: &[f64]) -> Result<Vec<Option<Vec<f64>>>, String> {
+    fn fused_backward(
+        &self,
+        id: NodeId,
+        op: &FusedBox,
+        inputs: &[NodeId],
+        grad: &[f64],
+    ) -> Result<Vec<Option<Vec<f64>>>, String> {
         let (Some(arrays), Some(output)) = (self.arrays(inputs), self.array(id)) else { return Ok(vec![]) };
         let wanted = |input: &NodeId| self.nodes[*input].tracked.then(|| vec![0.0; self.meta(*input).count()]);
         let mut grads: Vec<Option<Vec<f64>>> = inputs.iter().map(wanted).collect();
         let views: Vec<View<'_>> = arrays.iter().map(|array| view(&array.meta.shape, &array.values)).collect();
-        let places = arrays.iter().zip(&mut grads).map(|(array, grad)| view_mut(&array.meta.shape, grad.as_deref_mut()));
+        let places =
+            arrays.iter().zip(&mut grads).map(|(array, grad)| view_mut(&array.meta.shape, grad.as_deref_mut()));
         let mut places: Vec<ViewMut<'_>> = places.collect();
         let (shape, places) = (&output.meta.shape, RSliceMut::from_mut_slice(&mut places));
         plain(op.backward(RSlice::from_slice(&views), view(shape, &output.values), view(shape, grad), places))?;

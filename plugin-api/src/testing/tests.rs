@@ -25,7 +25,12 @@ impl Component for Probe {
         Ok(Probe(config))
     }
     fn ports() -> Vec<Port> {
-        vec![Port::student(), Port::teacher(), Port::data("label").optional(), Port::student().named("taps").many().optional()]
+        vec![
+            Port::student(),
+            Port::teacher(),
+            Port::data("label").optional(),
+            Port::student().named("taps").many().optional(),
+        ]
     }
 }
 
@@ -194,7 +199,10 @@ fn bench_first_error_survives_later_operations() {
 fn bench_of_wrong_ports_says_what() {
     let bench = || Bench::loss::<Probe>(r#"{"what": ""}"#).expect("configured");
     assert_eq!(refusal(bench()), "port `student` is not bound");
-    assert_eq!(refusal(probe("").input("extra", &[], &[0.0])), "there is no port `extra`, only: student, teacher, label, taps");
+    assert_eq!(
+        refusal(probe("").input("extra", &[], &[0.0])),
+        "there is no port `extra`, only: student, teacher, label, taps"
+    );
     assert_eq!(refusal(probe("").input("student", &[3], &[0.0])), "port `student` got 1 values for [3] f64");
     assert!(refusal(probe("").param("gain", &[1.0])).starts_with("the part has no parameter or buffer `gain`"));
 }
@@ -225,8 +233,12 @@ fn tensor_on_another_thread_is_error() {
 
 #[test]
 fn handle_released_is_stale() {
-    let mut session =
-        super::session::Session::new(super::session::Mode::Step, probe("").place, super::store::Store::default(), false);
+    let mut session = super::session::Session::new(
+        super::session::Mode::Step,
+        probe("").place,
+        super::store::Store::default(),
+        false,
+    );
     let array = super::Array::real(&[1], &[1.0]);
     let node = session.tape.leaf(array.meta.clone(), Some(array), false);
     let first = session.handle(node);

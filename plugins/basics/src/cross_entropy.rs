@@ -45,7 +45,8 @@ impl Component for CrossEntropy {
     type Config = CrossEntropyConfig;
     const NAME: &'static str = "cross_entropy";
     const DOC: &'static str = "Cross-entropy of the student's classes with the labels, mean over the batch";
-    const CITATION: &'static str = "smoothing: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, arXiv:1512.00567";
+    const CITATION: &'static str =
+        "smoothing: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, arXiv:1512.00567";
 
     fn new(config: CrossEntropyConfig) -> Result<CrossEntropy> {
         let smoothing = config.smoothing;

@@ -13,7 +13,8 @@ fn bench(config: &str) -> Bench {
 #[test]
 fn golden_task_part_of_kd_total_matches() {
     let case = Case::open("../../tests/golden/cases/kd_total_t4").expect("reads");
-    let mut bench = bench("{}").array("student", case.array("input.student.0")).array("label", case.array("input.target"));
+    let mut bench =
+        bench("{}").array("student", case.array("input.student.0")).array("label", case.array("input.target"));
     let weight = case.hyperparameter("ce_weight").as_f64().expect("a number");
     case.assert_values("out.loss.ce", &[weight * bench.run().expect("runs").loss()]);
 }
@@ -21,7 +22,8 @@ fn golden_task_part_of_kd_total_matches() {
 #[test]
 fn golden_hard_part_of_fitnet_stage_matches() {
     let case = Case::open("../../tests/golden/cases/fitnet_stage2_kd").expect("reads");
-    let mut bench = bench("{}").array("student", case.array("input.student.0")).array("label", case.array("input.target"));
+    let mut bench =
+        bench("{}").array("student", case.array("input.student.0")).array("label", case.array("input.target"));
     case.assert_values("out.loss.hard", &[bench.run().expect("runs").loss()]);
 }
 
@@ -69,5 +71,8 @@ fn cross_entropy_of_wrong_inputs_is_error() {
     assert!(of(bench("{}").labels("label", &[0])).contains("wants logits [N, C] and labels [N]"));
     assert!(of(bench("{}").labels("label", &[0, 3])).contains("index 3 is outside 0..3"));
     assert!(of(bench("{}").input("student", &[2, 3, 1, 1], &[0.0; 6])).contains("wants logits [N, C]"));
-    assert_eq!(of(bench("{}").input("student", &[0, 3], &[]).labels("label", &[])), "`cross_entropy` got an empty batch: [0, 3]");
+    assert_eq!(
+        of(bench("{}").input("student", &[0, 3], &[]).labels("label", &[])),
+        "`cross_entropy` got an empty batch: [0, 3]"
+    );
 }

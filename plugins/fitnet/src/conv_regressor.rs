@@ -64,8 +64,10 @@ pub struct ConvRegressor {
 impl Component for ConvRegressor {
     type Config = ConvRegressorConfig;
     const NAME: &'static str = "conv_regressor";
-    const DOC: &'static str = "Convolution to the channels and size of the other end, then batch normalisation and ReLU";
-    const CITATION: &'static str = "Romero et al., FitNets, ICLR 2015, arXiv:1412.6550; HobbitLong/RepDistiller models/util.py ConvReg";
+    const DOC: &'static str =
+        "Convolution to the channels and size of the other end, then batch normalisation and ReLU";
+    const CITATION: &'static str =
+        "Romero et al., FitNets, ICLR 2015, arXiv:1412.6550; HobbitLong/RepDistiller models/util.py ConvReg";
 
     fn new(config: ConvRegressorConfig) -> Result<ConvRegressor> {
         Ok(ConvRegressor { config, regressor: None })

@@ -59,8 +59,10 @@ pub struct Hint(HintConfig);
 impl Component for Hint {
     type Config = HintConfig;
     const NAME: &'static str = "hint";
-    const DOC: &'static str = "Half of the squared distance between features, summed over a sample, mean over the batch";
-    const CITATION: &'static str = "Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, arXiv:1412.6550, Eq. 3";
+    const DOC: &'static str =
+        "Half of the squared distance between features, summed over a sample, mean over the batch";
+    const CITATION: &'static str =
+        "Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, arXiv:1412.6550, Eq. 3";
 
     fn new(config: HintConfig) -> Result<Hint> {
         check_mult(config.mult)?;

@@ -1,8 +1,8 @@
 //! The weight of the soft term, from stage's start to end.
 
 use stillhouse_plugin::desc::{Unit, WeightPlan};
-use stillhouse_plugin::prelude::{Deserialize, JsonSchema, Result};
 use stillhouse_plugin::ensure;
+use stillhouse_plugin::prelude::{Deserialize, JsonSchema, Result};
 
 /// Weight of the soft term: flat, then falling in a straight line, then flat.
 ///

@@ -58,7 +58,8 @@ impl Component for Linear {
     type Config = LinearConfig;
     const NAME: &'static str = "linear";
     const DOC: &'static str = "Linear map over channels: fully connected on vectors, 1x1 convolution on maps";
-    const CITATION: &'static str = "Romero et al., FitNets, ICLR 2015, arXiv:1412.6550; lenscloth/RKD metric/loss.py FitNet";
+    const CITATION: &'static str =
+        "Romero et al., FitNets, ICLR 2015, arXiv:1412.6550; lenscloth/RKD metric/loss.py FitNet";
 
     fn new(config: LinearConfig) -> Result<Linear> {
         if let Some(bound) = config.init_bound {

@@ -36,7 +36,10 @@ impl Fit {
             both(|from, to| from >= to),
             "`{name}` cannot bring a map of {}x{} to {}x{}\n\nhint: tap a layer of the student whose map is as large as the \
              teacher's, or half as large",
-            from[0], from[1], to[0], to[1]
+            from[0],
+            from[1],
+            to[0],
+            to[1]
         );
         Ok(Fit::Valid([1 + from[0] - to[0], 1 + from[1] - to[1]]))
     }
@@ -60,7 +63,13 @@ pub(crate) struct Regressor {
 
 impl Regressor {
     /// Makes `<prefix>conv.*` and, with batch normalisation, `<prefix>bn.*`. `name` is that of the component.
-    pub(crate) fn bind(cx: &BindCx, name: &'static str, prefix: &str, layers: Layers, ends: [&Tensor; 2]) -> Result<Regressor> {
+    pub(crate) fn bind(
+        cx: &BindCx,
+        name: &'static str,
+        prefix: &str,
+        layers: Layers,
+        ends: [&Tensor; 2],
+    ) -> Result<Regressor> {
         let [from, to] = [map_dims(name, &ends[0].dims()?)?, map_dims(name, &ends[1].dims()?)?];
         let (channels, conv) = ([from[1], to[1]], format!("{prefix}conv"));
         let layer = match Fit::between(name, [from[2], from[3]], [to[2], to[3]])? {

@@ -55,7 +55,8 @@ impl Component for SoftCrossEntropy {
     type Config = SoftCrossEntropyConfig;
     const NAME: &'static str = "soft_cross_entropy";
     const DOC: &'static str = "Cross-entropy of the student's softened classes with the teacher's, without T^2";
-    const CITATION: &'static str = "Romero et al., FitNets, ICLR 2015, arXiv:1412.6550, Eq. 2; adri-romsor/FitNets costs/KDCost.py";
+    const CITATION: &'static str =
+        "Romero et al., FitNets, ICLR 2015, arXiv:1412.6550, Eq. 2; adri-romsor/FitNets costs/KDCost.py";
 
     fn new(config: SoftCrossEntropyConfig) -> Result<SoftCrossEntropy> {
         check_temperature(config.temperature)?;
@@ -75,7 +76,10 @@ impl Loss for SoftCrossEntropy {
 
 /// Refuses temperatures that soften nothing.
 pub(crate) fn check_temperature(temperature: f64) -> Result<()> {
-    ensure!(temperature.is_finite() && temperature > 0.0, "`temperature` must be finite and above 0, got {temperature}");
+    ensure!(
+        temperature.is_finite() && temperature > 0.0,
+        "`temperature` must be finite and above 0, got {temperature}"
+    );
     Ok(())
 }
 

@@ -44,7 +44,8 @@ fn loss_behind(case: &Case, loss: Bench, output: &Array) -> Run {
 
 #[test]
 fn golden_conv_regressor_cases_match() {
-    let cases = ["fitnet_convreg_same", "fitnet_convreg_stride2", "fitnet_convreg_transpose", "fitnet_convreg_eval_norelu"];
+    let cases =
+        ["fitnet_convreg_same", "fitnet_convreg_stride2", "fitnet_convreg_transpose", "fitnet_convreg_eval_norelu"];
     for name in cases {
         let (case, training) = (case(name), !name.contains("eval"));
         let config = format!(r#"{{"relu": {}}}"#, case.hyperparameter("relu"));
@@ -72,7 +73,9 @@ fn golden_conv_regressor_cases_match() {
 
 #[test]
 fn golden_linear_cases_match() {
-    for (name, param) in [("fitnet_conv1x1", "transform"), ("fitnet_vector", "transform"), ("fitnet_paper_half_sum", "regressor")] {
+    for (name, param) in
+        [("fitnet_conv1x1", "transform"), ("fitnet_vector", "transform"), ("fitnet_paper_half_sum", "regressor")]
+    {
         let (case, bias) = (case(name), name == "fitnet_paper_half_sum");
         let config = format!(r#"{{"bias": {bias}, "init_bound": 0.005}}"#);
         let mut bench = Bench::connector::<Linear>(&config).expect("configured");
@@ -98,7 +101,8 @@ fn golden_pool_then_linear_cases_match() {
     for name in ["fitnet_pool_conv1x1", "fitnet_pool_uneven"] {
         let case = case(name);
         let (student, teacher) = (case.array("input.student.0"), case.array("input.teacher.0"));
-        let mut pool = Bench::connector::<PoolTo>("{}").expect("configured").array("from", student).array("to", teacher);
+        let mut pool =
+            Bench::connector::<PoolTo>("{}").expect("configured").array("from", student).array("to", teacher);
         let pooled = pool.run().expect("runs");
         let mut linear = Bench::connector::<Linear>(r#"{"bias": false}"#).expect("configured");
         linear = linear.array("from", pooled.output()).array("to", teacher);
@@ -115,7 +119,10 @@ fn golden_pool_then_linear_cases_match() {
 #[test]
 fn connector_outputs_are_shaped_like_the_other_end() {
     let maps: [(&[usize], &[usize]); 4] = [
-        (&[2, 3, 8, 8], &[2, 5, 4, 4]), (&[2, 3, 4, 4], &[2, 5, 8, 8]), (&[2, 3, 5, 7], &[2, 5, 3, 4]), (&[4, 3], &[4, 5]),
+        (&[2, 3, 8, 8], &[2, 5, 4, 4]),
+        (&[2, 3, 4, 4], &[2, 5, 8, 8]),
+        (&[2, 3, 5, 7], &[2, 5, 3, 4]),
+        (&[4, 3], &[4, 5]),
     ];
     for (from, to) in maps {
         assert_eq!(conv("{}", from, to).run().expect("runs").output().shape(), to);
@@ -143,7 +150,10 @@ fn prop_linear_on_maps_is_linear_on_every_place() {
     let values = numbers(1.0, 12);
     for place in 0..4 {
         let vector: Vec<f64> = (0..3).map(|c| values[c * 4 + place]).collect();
-        let one = linear("{}", &[1, 3], &[1, 2]).input("from", &[1, 3], &vector).param("weight", &weight).param("bias", &bias);
+        let one = linear("{}", &[1, 3], &[1, 2])
+            .input("from", &[1, 3], &vector)
+            .param("weight", &weight)
+            .param("bias", &bias);
         let one = { one }.run().expect("runs");
         assert!((0..2).all(|o| (one.output().values[o] - map[o * 4 + place]).abs() < 1e-14));
     }
@@ -151,7 +161,11 @@ fn prop_linear_on_maps_is_linear_on_every_place() {
 
 #[test]
 fn linear_initial_weights_lie_within_the_bound() {
-    let run = linear(r#"{"bias": false, "init_bound": 0.005}"#, &[1, 4], &[1, 3]).input("from", &[1, 4], &[1.0, 0.0, 0.0, 0.0]);
+    let run = linear(r#"{"bias": false, "init_bound": 0.005}"#, &[1, 4], &[1, 3]).input(
+        "from",
+        &[1, 4],
+        &[1.0, 0.0, 0.0, 0.0],
+    );
     let outputs = { run }.run().expect("runs").output().values.clone();
     assert!(outputs.iter().all(|weight| weight.abs() <= 0.005 && *weight != 0.0));
 }
@@ -159,11 +173,15 @@ fn linear_initial_weights_lie_within_the_bound() {
 #[test]
 fn connector_gradients_match_finite_differences() {
     let weights = numbers(9.0, 2 * 3 * 2 * 2);
-    for config in [r#"{"relu": false}"#, r#"{"batch_norm": false}"#, r#"{"bias": false, "batch_norm": false, "relu": false}"#] {
+    for config in
+        [r#"{"relu": false}"#, r#"{"batch_norm": false}"#, r#"{"bias": false, "batch_norm": false, "relu": false}"#]
+    {
         let bench = conv(config, &[2, 2, 4, 4], &[2, 3, 2, 2]).cotangent("output", &weights);
         { bench }.check_gradients(1e-6).expect("gradients agree");
     }
-    { conv("{}", &[2, 2, 3, 3], &[2, 3, 2, 2]).training(false).cotangent("output", &weights) }.check_gradients(1e-6).expect("agree");
+    { conv("{}", &[2, 2, 3, 3], &[2, 3, 2, 2]).training(false).cotangent("output", &weights) }
+        .check_gradients(1e-6)
+        .expect("agree");
     { linear("{}", &[2, 2, 2, 2], &[2, 3, 2, 2]).cotangent("output", &weights) }.check_gradients(1e-6).expect("agree");
     { linear("{}", &[8, 2], &[8, 3]).cotangent("output", &weights) }.check_gradients(1e-6).expect("agree");
     { pool(&[2, 3, 5, 3], &[2, 1, 2, 2]).cotangent("output", &weights) }.check_gradients(1e-6).expect("agree");
@@ -171,8 +189,14 @@ fn connector_gradients_match_finite_differences() {
 
 #[test]
 fn connector_of_ends_that_do_not_fit_is_error() {
-    assert!(refusal(conv("{}", &[1, 2, 4, 4], &[1, 2, 7, 7])).starts_with("`conv_regressor` cannot bring a map of 4x4 to 7x7"));
-    assert!(refusal(conv("{}", &[1, 2, 4], &[1, 2, 4])).contains("wants vectors [N, D] or maps [N, C, H, W], got [1, 2, 4]"));
+    assert!(
+        refusal(conv("{}", &[1, 2, 4, 4], &[1, 2, 7, 7]))
+            .starts_with("`conv_regressor` cannot bring a map of 4x4 to 7x7")
+    );
+    assert!(
+        refusal(conv("{}", &[1, 2, 4], &[1, 2, 4]))
+            .contains("wants vectors [N, D] or maps [N, C, H, W], got [1, 2, 4]")
+    );
     assert!(refusal(conv("{}", &[1, 2], &[1, 2])).contains("one value a channel has no variance"));
     assert!(refusal(linear("{}", &[1, 2, 4, 4], &[1, 2, 2, 2])).starts_with("`linear` keeps the size, which differs"));
     assert!(refusal(linear("{}", &[1, 2], &[1, 2, 1, 1])).starts_with("`linear` keeps the size, which differs"));
@@ -186,5 +210,11 @@ fn connector_of_wrong_settings_is_error() {
     assert_eq!(bound, "`init_bound` must be finite and above 0, got 0");
     let unknown = Bench::connector::<ConvRegressor>(r#"{"norm": true}"#).err().expect("refused").to_string();
     assert!(unknown.contains("unknown field `norm`, expected one of `bias`, `batch_norm`, `relu`"), "{unknown}");
-    assert!(Bench::connector::<PoolTo>(r#"{"size": 3}"#).err().expect("refused").to_string().contains("unknown field `size`"));
+    assert!(
+        Bench::connector::<PoolTo>(r#"{"size": 3}"#)
+            .err()
+            .expect("refused")
+            .to_string()
+            .contains("unknown field `size`")
+    );
 }

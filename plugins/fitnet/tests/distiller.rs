@@ -33,7 +33,8 @@ fn golden_lambda_of_the_paper_matches() {
     let case = Case::open("../../tests/golden/cases/fitnet_lambda_cifar").expect("reads");
     let of = |key: &str| case.hyperparameter(key);
     let (initial, last, start, saturate) = (of("initial"), of("final"), of("start"), of("saturate"));
-    let config = format!(r#"{{"lambda": {{"initial": {initial}, "final": {last}, "start": {start}, "saturate": {saturate}}}}}"#);
+    let config =
+        format!(r#"{{"lambda": {{"initial": {initial}, "final": {last}, "start": {start}, "saturate": {saturate}}}}}"#);
     let plan = configured(&config).plan().expect("plans");
     let epochs = case.array("input.epoch").values.iter();
     // Half an epoch later nothing has changed: the weight is stepped.
@@ -44,7 +45,9 @@ fn golden_lambda_of_the_paper_matches() {
 
 #[test]
 fn golden_hint_with_a_one_by_one_regressor_matches() {
-    for (name, param) in [("fitnet_conv1x1", "transform"), ("fitnet_pool_uneven", "transform"), ("fitnet_paper_half_sum", "regressor")] {
+    for (name, param) in
+        [("fitnet_conv1x1", "transform"), ("fitnet_pool_uneven", "transform"), ("fitnet_paper_half_sum", "regressor")]
+    {
         let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
         let paper = name == "fitnet_paper_half_sum";
         let reduction = if paper { "half_sum" } else { "mean" };
@@ -83,7 +86,10 @@ fn fitnet_plan_has_both_stages() {
     assert_eq!((hint.name.as_str(), hint.upto_port.as_deref(), hint.with_others), ("hint", Some("student"), false));
     assert_eq!((hint.epochs, hint.patience, hint.terms.as_slice()), (Some(7.0), Some(3), &["hint".to_owned()][..]));
     assert_eq!((kd.name.as_str(), kd.with_others, kd.epochs, kd.keep_optimizer), ("kd", true, None, false));
-    assert_eq!((kd.freeze_own.as_slice(), kd.terms.as_slice()), (&["regressor.*".to_owned()][..], &["soft".to_owned()][..]));
+    assert_eq!(
+        (kd.freeze_own.as_slice(), kd.terms.as_slice()),
+        (&["regressor.*".to_owned()][..], &["soft".to_owned()][..])
+    );
     assert!(plan.terms[1].weight.stepped);
 }
 
@@ -125,7 +131,9 @@ fn prop_fitnet_reductions_differ_by_half_of_the_elements() {
 
 #[test]
 fn fitnet_gradients_match_finite_differences() {
-    for config in [r#"{"regressor": {"relu": false}}"#, r#"{"regressor": {"kind": "pool", "batch_norm": true, "relu": false}}"#] {
+    for config in
+        [r#"{"regressor": {"relu": false}}"#, r#"{"regressor": {"kind": "pool", "batch_norm": true, "relu": false}}"#]
+    {
         { bench(config).stage("hint") }.check_gradients(1e-6).expect("gradients agree");
     }
     { bench("{}").stage("kd") }.check_gradients(1e-6).expect("gradients agree");

@@ -114,7 +114,8 @@ fn hint_losses_of_equal_features_are_zero_without_gradient() {
 
 #[test]
 fn hint_of_zeros_normalised_stays_finite() {
-    let run = { bench::<Hint>(r#"{"normalize": true}"#, &[2, 2]).input("student", &[2, 2], &[0.0; 4]) }.run().expect("runs");
+    let run =
+        { bench::<Hint>(r#"{"normalize": true}"#, &[2, 2]).input("student", &[2, 2], &[0.0; 4]) }.run().expect("runs");
     assert!((run.loss() - 0.5).abs() < 1e-12);
     assert!(run.grad("student").iter().all(|grad| grad.is_finite()));
 }
@@ -123,7 +124,10 @@ fn hint_of_zeros_normalised_stays_finite() {
 fn prop_hint_normalised_ignores_the_scale_of_the_teacher() {
     let of = |scale: f64| {
         let teacher: Vec<f64> = numbers(2.0, 6).iter().map(|value| value * scale).collect();
-        { bench::<Hint>(r#"{"normalize": true}"#, &[2, 3]).input("teacher", &[2, 3], &teacher) }.run().expect("runs").loss()
+        { bench::<Hint>(r#"{"normalize": true}"#, &[2, 3]).input("teacher", &[2, 3], &teacher) }
+            .run()
+            .expect("runs")
+            .loss()
     };
     assert!([0.01, 3.0, 1e6].into_iter().all(|scale| (of(scale) - of(1.0)).abs() < 1e-12));
 }
@@ -131,7 +135,9 @@ fn prop_hint_normalised_ignores_the_scale_of_the_teacher() {
 #[test]
 fn soft_cross_entropy_gradient_matches_closed_form() {
     let bench = bench::<SoftCrossEntropy>(r#"{"temperature": 2}"#, &[1, 2]);
-    let run = { bench.input("student", &[1, 2], &[0.0; 2]).input("teacher", &[1, 2], &[2.0 * 3f64.ln(), 0.0]) }.run().expect("runs");
+    let run = { bench.input("student", &[1, 2], &[0.0; 2]).input("teacher", &[1, 2], &[2.0 * 3f64.ln(), 0.0]) }
+        .run()
+        .expect("runs");
     assert!((run.loss() - 2f64.ln()).abs() < 1e-12);
     assert!(run.grad("student").iter().zip([-0.125, 0.125]).all(|(grad, wanted)| (grad - wanted).abs() < 1e-14));
 }
@@ -163,7 +169,10 @@ fn loss_gradients_match_finite_differences() {
 fn loss_of_features_that_differ_is_error() {
     fn check<T: Loss>(name: &str) {
         let message = refusal(bench::<T>("{}", &[2, 3]).input("teacher", &[2, 4], &[0.0; 8]));
-        assert!(message.starts_with(&format!("`{name}` got ")) && message.contains("\n  student: [2, 3]\n  teacher: [2, 4]"));
+        assert!(
+            message.starts_with(&format!("`{name}` got "))
+                && message.contains("\n  student: [2, 3]\n  teacher: [2, 4]")
+        );
         let message = refusal(bench::<T>("{}", &[0, 3]));
         assert_eq!(message, format!("`{name}` got an empty batch: [0, 3]"));
     }
@@ -171,7 +180,10 @@ fn loss_of_features_that_differ_is_error() {
     check::<Hint>("hint");
     check::<HintDistance>("hint_distance");
     check::<SoftCrossEntropy>("soft_cross_entropy");
-    assert_eq!(refusal(bench::<SoftCrossEntropy>("{}", &[2, 3, 1, 1])), "`soft_cross_entropy` wants logits [N, C], got [2, 3, 1, 1]");
+    assert_eq!(
+        refusal(bench::<SoftCrossEntropy>("{}", &[2, 3, 1, 1])),
+        "`soft_cross_entropy` wants logits [N, C], got [2, 3, 1, 1]"
+    );
 }
 
 #[test]
@@ -179,7 +191,10 @@ fn loss_of_wrong_settings_is_error() {
     fn of<T: Loss>(config: &str) -> String {
         Bench::loss::<T>(config).err().expect("refused").to_string()
     }
-    assert!(of::<Mse>(r#"{"reduction": "none"}"#).contains("unknown variant `none`, expected one of `mean`, `sum`, `batchmean`"));
+    assert!(
+        of::<Mse>(r#"{"reduction": "none"}"#)
+            .contains("unknown variant `none`, expected one of `mean`, `sum`, `batchmean`")
+    );
     assert_eq!(of::<Hint>(r#"{"mult": 0}"#), "`mult` must be finite and above 0, got 0");
     assert_eq!(of::<HintDistance>(r#"{"mult": -2}"#), "`mult` must be finite and above 0, got -2");
     assert_eq!(of::<SoftCrossEntropy>(r#"{"temperature": -1}"#), "`temperature` must be finite and above 0, got -1");

@@ -147,11 +147,7 @@ impl Split {
         let largest = masked.max(1, true).detach(); // [N, 1]
         let rest = (&masked - &largest).exp().sum(&[1]).log() + largest.squeeze(1); // [N]
         let odds = rest - (logits * target).sum(&[1]); // [N]
-        Ok(Split {
-            log_label: -odds.softplus(),
-            log_rest: -(-&odds).softplus(),
-            log_among: masked.log_softmax(1),
-        })
+        Ok(Split { log_label: -odds.softplus(), log_rest: -(-&odds).softplus(), log_among: masked.log_softmax(1) })
     }
 }
 

@@ -76,8 +76,10 @@ pub struct Kd(KdConfig);
 impl Component for Kd {
     type Config = KdConfig;
     const NAME: &'static str = "kd";
-    const DOC: &'static str = "Soft targets: Kullback-Leibler divergence of the student's softened classes from the teacher's";
-    const CITATION: &'static str = "Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531";
+    const DOC: &'static str =
+        "Soft targets: Kullback-Leibler divergence of the student's softened classes from the teacher's";
+    const CITATION: &'static str =
+        "Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531";
 
     fn new(config: KdConfig) -> Result<Kd> {
         check_temperature(config.temperature)?;

@@ -19,6 +19,9 @@ pub(crate) fn pair(name: &str, x: &Inputs) -> Result<(Tensor, Tensor)> {
 
 /// Refuses temperatures that soften nothing.
 pub(crate) fn check_temperature(temperature: f64) -> Result<()> {
-    ensure!(temperature.is_finite() && temperature > 0.0, "`temperature` must be finite and above 0, got {temperature}");
+    ensure!(
+        temperature.is_finite() && temperature > 0.0,
+        "`temperature` must be finite and above 0, got {temperature}"
+    );
     Ok(())
 }

@@ -38,7 +38,8 @@ fn golden_dkd_cases_match() {
 fn dkd_of_two_classes_is_kd() {
     let (student, teacher) = ([0.0, 0.0], [2.0 * 3f64.ln(), 0.0]);
     for label in [0, 1] {
-        let bench = bench(r#"{"temperature": 2.0}"#).input("student", &[1, 2], &student).input("teacher", &[1, 2], &teacher);
+        let bench =
+            bench(r#"{"temperature": 2.0}"#).input("student", &[1, 2], &student).input("teacher", &[1, 2], &teacher);
         let run = bench.labels("label", &[label]).run().expect("runs");
         assert!((run.loss() - 4.0 * (0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln())).abs() < 1e-12);
     }
@@ -50,7 +51,8 @@ fn dkd_with_matching_factors_is_kd() {
     let total: f64 = teacher.iter().map(|z| z.exp()).sum();
     let others = 1.0 - teacher[2].exp() / total;
     let config = format!(r#"{{"alpha": 1, "beta": {others:?}, "temperature": 1}}"#);
-    let bench = bench(&config).input("student", &[1, 4], &student).input("teacher", &[1, 4], &teacher).labels("label", &[2]);
+    let bench =
+        bench(&config).input("student", &[1, 4], &student).input("teacher", &[1, 4], &teacher).labels("label", &[2]);
     let kd = Bench::loss::<Kd>(r#"{"temperature": 1}"#).expect("configured");
     let kd = kd.input("student", &[1, 4], &student).input("teacher", &[1, 4], &teacher).run().expect("runs");
     assert!(({ bench }.run().expect("runs").loss() - kd.loss()).abs() < 1e-12);
@@ -78,7 +80,10 @@ fn dkd_large_logits_stay_finite() {
 fn dkd_reductions_differ_by_their_counts() {
     let of = |part: &str, reduction: &str| {
         let (alpha, beta) = if part == "label" { (1, 0) } else { (0, 1) };
-        given(&format!(r#"{{"alpha": {alpha}, "beta": {beta}, "reduction": "{reduction}"}}"#)).run().expect("runs").loss()
+        given(&format!(r#"{{"alpha": {alpha}, "beta": {beta}, "reduction": "{reduction}"}}"#))
+            .run()
+            .expect("runs")
+            .loss()
     };
     for (part, mean) in [("label", 6.0), ("rest", 12.0)] {
         assert!((of(part, "sum") - 3.0 * of(part, "batchmean")).abs() < 1e-12);
@@ -99,7 +104,9 @@ fn prop_dkd_is_not_negative_and_ignores_shifts() {
 
 #[test]
 fn dkd_gradient_matches_finite_differences() {
-    for config in ["{}", r#"{"reduction": "mean", "temperature": 1}"#, r#"{"alpha": 0}"#, r#"{"beta": 0, "reduction": "sum"}"#] {
+    for config in
+        ["{}", r#"{"reduction": "mean", "temperature": 1}"#, r#"{"alpha": 0}"#, r#"{"beta": 0, "reduction": "sum"}"#]
+    {
         given(config).check_gradients(1e-6).expect("gradients agree");
     }
 }
@@ -120,7 +127,10 @@ fn dkd_of_wrong_inputs_is_error() {
     assert_eq!(of(given("{}").labels("label", &[0, 1])), "`dkd` wants labels [3], one for each sample, got [2]");
     assert!(of(given("{}").labels("label", &[0, 4, 1])).contains("index 4 is outside 0..4"));
     assert!(of(given("{}").input("label", &[3], &[0.0, 1.0, 2.0])).contains("wants an i64 tensor"));
-    assert!(of(given("{}").input("teacher", &[3, 2], &[0.0; 6])).starts_with("`dkd` got logits that differ in classes (dim 1)"));
+    assert!(
+        of(given("{}").input("teacher", &[3, 2], &[0.0; 6]))
+            .starts_with("`dkd` got logits that differ in classes (dim 1)")
+    );
     let maps = given("{}").input("student", &[1, 3, 2, 2], &[0.0; 12]).input("teacher", &[1, 3, 2, 2], &[0.0; 12]);
     assert_eq!(of(maps), "`dkd` wants logits [N, C], got [1, 3, 2, 2]");
     let one = given("{}").input("student", &[3, 1], &[0.0; 3]).input("teacher", &[3, 1], &[0.0; 3]);

@@ -21,8 +21,17 @@ fn pair(config: &str, shape: &[usize]) -> Bench {
 #[test]
 fn golden_kd_cases_match() {
     let cases = [
-        "kd_t1", "kd_t4", "kd_t20", "kd_repdistiller_t4", "kd_identical_t4", "kd_large_logits_t1", "kd_nchw_batchmean_t4",
-        "kd_reduction_batchmean_w3_t1", "kd_reduction_mean_t4", "kd_reduction_none_t20", "kd_reduction_sum_t1",
+        "kd_t1",
+        "kd_t4",
+        "kd_t20",
+        "kd_repdistiller_t4",
+        "kd_identical_t4",
+        "kd_large_logits_t1",
+        "kd_nchw_batchmean_t4",
+        "kd_reduction_batchmean_w3_t1",
+        "kd_reduction_mean_t4",
+        "kd_reduction_none_t20",
+        "kd_reduction_sum_t1",
     ];
     for name in cases {
         let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
@@ -78,7 +87,9 @@ fn kd_without_t_squared_is_smaller_by_t_squared() {
 
 #[test]
 fn kd_reductions_differ_by_their_counts() {
-    let of = |reduction: &str| pair(&format!(r#"{{"reduction": "{reduction}"}}"#), &[2, 3, 2, 2]).run().expect("runs").loss();
+    let of = |reduction: &str| {
+        pair(&format!(r#"{{"reduction": "{reduction}"}}"#), &[2, 3, 2, 2]).run().expect("runs").loss()
+    };
     let sum = of("sum");
     for (reduction, count) in [("batchmean", 2.0), ("mean", 24.0), ("none", 1.0)] {
         assert!((of(reduction) * count - sum).abs() < 1e-12, "{reduction}");
@@ -134,9 +145,17 @@ fn kd_of_logits_that_differ_is_error() {
     let of = |student: &[usize], teacher: &[usize]| {
         let zeros = |shape: &[usize]| vec![0.0; shape.iter().product()];
         let (ours, theirs) = (zeros(student), zeros(teacher));
-        bench("{}").input("student", student, &ours).input("teacher", teacher, &theirs).run().expect_err("refused").to_string()
+        bench("{}")
+            .input("student", student, &ours)
+            .input("teacher", teacher, &theirs)
+            .run()
+            .expect_err("refused")
+            .to_string()
     };
-    assert_eq!(of(&[2, 3], &[2, 4]), "`kd` got logits that differ in classes (dim 1)\n  student: [2, 3]\n  teacher: [2, 4]");
+    assert_eq!(
+        of(&[2, 3], &[2, 4]),
+        "`kd` got logits that differ in classes (dim 1)\n  student: [2, 3]\n  teacher: [2, 4]"
+    );
     assert!(of(&[2, 3], &[3, 3]).starts_with("`kd` got logits that differ\n"));
     assert_eq!(of(&[3], &[3]), "`kd` wants logits [N, C, ...], got [3]");
     assert_eq!(of(&[0, 3], &[0, 3]), "`kd` got an empty batch: [0, 3]");

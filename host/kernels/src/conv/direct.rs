@@ -6,16 +6,18 @@
 //! (forward) or multiplied by zero (weights).
 
 use super::ConvShape;
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use crate::float::Float;
 use std::any::TypeId;
 
 /// Filters and vectors of positions of one tile of the forward pass.
-const FILTERS: usize = 8;
-const VECTORS: usize = 3;
+pub(super) const FILTERS: usize = 8;
+pub(super) const VECTORS: usize = 3;
 /// Filters and window elements of one tile of the weights' gradient.
-const ROWS: usize = 4;
-const TAPS: usize = 6;
-const LANES: usize = 16;
+pub(super) const ROWS: usize = 4;
+pub(super) const TAPS: usize = 6;
+pub(super) const LANES: usize = 16;
 
 /// Whether [`forward`] and [`backward_weights`] serve this convolution on this processor.
 pub(crate) fn serves<T: Float>(shape: &ConvShape) -> bool {
@@ -53,8 +55,8 @@ struct Padded {
     plane: usize,
     /// Positions of an output line, wrapped ones included, rounded up to whole tiles.
     line: usize,
-    /// Elements to allocate for the planes of a group, so that tiles may read past the end.
-    len: usize,
+    /// Elements that tiles may read past the last plane.
+    tail: usize,
 }
 
 impl Padded {
@@ -63,7 +65,12 @@ impl Padded {
         let (height, width) = (shape.input[0] + 2 * top, shape.input[1] + 2 * left);
         let positions = (shape.output[0] - 1) * width + shape.output[1];
         let (plane, line) = (height * width, positions.next_multiple_of(step));
-        Self { width, plane, line, len: shape.in_group() * plane + line - positions }
+        Self { width, plane, line, tail: line - positions }
+    }
+
+    /// Elements to allocate for the planes of `channels` channels.
+    fn len(&self, channels: usize) -> usize {
+        channels * self.plane + self.tail
     }
 
     /// Distance of each window element, by channel, from the first position of its window.
@@ -111,8 +118,9 @@ pub(crate) fn forward<T: Float>(shape: &ConvShape, x: &[T], packed: &[f32], out:
     let block = shape.depth() * FILTERS;
     let groups = same_mut(out).chunks_exact_mut(filters * shape.out_plane());
     let groups = groups.zip(same(x).chunks_exact(shape.in_group() * shape.in_plane()));
-    f32::scratch(padded.len + FILTERS * padded.line, |scratch| {
-        let (planes, made) = scratch.split_at_mut(padded.len);
+    let len = padded.len(shape.in_group());
+    f32::scratch(len + FILTERS * padded.line, |scratch| {
+        let (planes, made) = scratch.split_at_mut(len);
         for ((out, x), packed) in groups.zip(packed.chunks_exact(filters.div_ceil(FILTERS) * block)) {
             padded.fill(shape, x, planes);
             let blocks = out.chunks_mut(FILTERS * shape.out_plane()).zip(packed.chunks_exact(block));
@@ -131,31 +139,56 @@ pub(crate) fn forward<T: Float>(shape: &ConvShape, x: &[T], packed: &[f32], out:
     });
 }
 
+/// What of a run of images is kept in cache at once: some images with all their filters, a block of their channels.
+struct Kept {
+    images: usize,
+    channels: usize,
+    /// Elements of one image's lines, and of one image's block of planes.
+    lines: usize,
+    planes: usize,
+}
+
+impl Kept {
+    fn new(shape: &ConvShape, padded: &Padded, images: usize) -> Self {
+        const LINES: usize = 128 * 1024;
+        const PLANES: usize = 64 * 1024;
+        let lines = shape.out_group() * padded.line;
+        let images = evenly(images, LINES / lines);
+        let channels = evenly(shape.in_group(), PLANES / (images * padded.plane));
+        Self { images, channels, lines, planes: padded.len(channels) }
+    }
+}
+
+/// The size of the parts when `all` is cut evenly into parts of at most `most`.
+fn evenly(all: usize, most: usize) -> usize {
+    all.div_ceil(all.div_ceil(most.max(1)).max(1)).max(1)
+}
+
 /// Adds the weights' gradient of a run of images onto `out`.
 pub(crate) fn backward_weights<T: Float>(shape: &ConvShape, x: &[T], grad: &[T], out: &mut [T]) {
-    const KEPT: usize = 160 * 1024;
     let (x, grad, out) = (same(x), same(grad), same_mut(out));
     let padded = Padded::new(shape, LANES);
     let offsets = padded.offsets(shape);
-    let (depth, filters) = (shape.depth(), shape.out_group());
-    let lines = filters * padded.line;
     let x_image = shape.in_channels * shape.in_plane();
     let grad_image = shape.out_channels * shape.out_plane();
-    let together = (KEPT / (padded.len + lines)).clamp(1, grad.len() / grad_image);
-    f32::scratch(together * (padded.len + lines), |scratch| {
-        let (planes, kept) = scratch.split_at_mut(together * padded.len);
-        for (group, out) in out.chunks_exact_mut(filters * depth).enumerate() {
-            let images = x.chunks(together * x_image).zip(grad.chunks(together * grad_image));
+    let kept = Kept::new(shape, &padded, grad.len() / grad_image);
+    f32::scratch(kept.images * (kept.planes + kept.lines), |scratch| {
+        let (planes, lines) = scratch.split_at_mut(kept.images * kept.planes);
+        for (group, out) in out.chunks_exact_mut(shape.weights_len() / shape.groups).enumerate() {
+            let images = x.chunks(kept.images * x_image).zip(grad.chunks(kept.images * grad_image));
             for (x, grad) in images {
-                let count = grad.len() / grad_image;
-                for image in 0..count {
-                    let x = &x[image * x_image + group * shape.in_group() * shape.in_plane()..];
-                    padded.fill(shape, x, &mut planes[image * padded.len..][..padded.len]);
-                    let grad = &grad[image * grad_image + group * filters * shape.out_plane()..];
-                    spread(shape, &padded, grad, &mut kept[image * lines..][..lines]);
+                let from = group * shape.out_group() * shape.out_plane();
+                for (grad, lines) in grad.chunks_exact(grad_image).zip(lines.chunks_exact_mut(kept.lines)) {
+                    spread(shape, &padded, &grad[from..], lines);
                 }
-                let (planes, kept) = (&planes[..count * padded.len], &kept[..count * lines]);
-                dots(&padded, [planes, kept], &offsets, filters, out);
+                let lines = &lines[..grad.len() / grad_image * kept.lines];
+                for channel in (0..shape.in_group()).step_by(kept.channels) {
+                    let from = (group * shape.in_group() + channel) * shape.in_plane();
+                    for (x, planes) in x.chunks_exact(x_image).zip(planes.chunks_exact_mut(kept.planes)) {
+                        padded.fill(shape, &x[from..], planes);
+                    }
+                    dots(shape, &padded, [planes, lines], (channel, &kept, &offsets), out);
+                }
             }
         }
     });
@@ -170,18 +203,27 @@ fn spread(shape: &ConvShape, padded: &Padded, grad: &[f32], lines: &mut [f32]) {
     }
 }
 
-/// All dot products of output lines and shifted input lines, summed over images.
-fn dots(padded: &Padded, [planes, lines]: [&[f32]; 2], offsets: &[usize], filters: usize, out: &mut [f32]) {
-    let depth = offsets.len();
+/// All dot products of output lines and a block of shifted input lines, summed over images.
+fn dots(
+    shape: &ConvShape,
+    padded: &Padded,
+    parts: [&[f32]; 2],
+    (channel, kept, offsets): (usize, &Kept, &[usize]),
+    out: &mut [f32],
+) {
+    let (depth, filters) = (offsets.len(), shape.out_group());
+    let taps_of_channel = depth / shape.in_group();
+    let start = channel * taps_of_channel;
+    let count = kept.channels.min(shape.in_group() - channel) * taps_of_channel;
     for first in (0..filters).step_by(ROWS) {
         // The last tile repeats its last row or tap, and drops the repetition.
         let rows: [usize; ROWS] = std::array::from_fn(|row| (first + row).min(filters - 1) * padded.line);
-        for tap in (0..depth).step_by(TAPS) {
-            let taps: [usize; TAPS] = std::array::from_fn(|index| offsets[(tap + index).min(depth - 1)]);
+        for tap in (0..count).step_by(TAPS) {
+            let taps: [usize; TAPS] = std::array::from_fn(|index| offsets[(tap + index).min(count - 1)]);
             let mut sums = [[0.0; TAPS]; ROWS];
-            dot_tile(padded, [planes, lines], filters, (rows, taps), &mut sums);
+            dot_tile(padded.line, parts, kept, (rows, taps), &mut sums);
             for (filter, sums) in (first..filters).zip(&sums) {
-                let out = &mut out[filter * depth..][tap..depth.min(tap + TAPS)];
+                let out = &mut out[filter * depth + start..][tap..count.min(tap + TAPS)];
                 out.iter_mut().zip(sums).for_each(|(out, sum)| *out += *sum);
             }
         }
@@ -199,17 +241,17 @@ fn tile(input: &[f32], offsets: &[usize], weights: &[f32], out: &mut [f32], line
 
 #[cfg(target_arch = "x86_64")]
 fn dot_tile(
-    padded: &Padded,
+    line: usize,
     [planes, lines]: [&[f32]; 2],
-    filters: usize,
+    kept: &Kept,
     (rows, taps): ([usize; ROWS], [usize; TAPS]),
     sums: &mut [[f32; TAPS]; ROWS],
 ) {
-    let reach = |offsets: &[usize]| offsets.iter().fold(0, |most, at| *at.max(&most)) + padded.line;
-    assert!(reach(&taps) <= padded.len && reach(&rows) <= filters * padded.line, "direct convolution: lines");
-    let images = planes.chunks_exact(padded.len).zip(lines.chunks_exact(filters * padded.line));
+    let reach = |offsets: &[usize]| offsets.iter().fold(0, |most, at| *at.max(&most)) + line;
+    assert!(reach(&taps) <= kept.planes && reach(&rows) <= kept.lines, "direct convolution: lines");
+    let images = planes.chunks_exact(kept.planes).zip(lines.chunks_exact(kept.lines));
     // SAFETY: `serves` saw AVX-512 F and VL; each image's slices hold what the asserts say is read, in whole vectors.
-    unsafe { avx512::dots(images, padded.line, rows, taps, sums) }
+    unsafe { avx512::dots(images, line, rows, taps, sums) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -218,95 +260,6 @@ fn tile(_: &[f32], _: &[usize], _: &[f32], _: &mut [f32], _: usize) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn dot_tile(_: &Padded, _: [&[f32]; 2], _: usize, _: ([usize; ROWS], [usize; TAPS]), _: &mut [[f32; TAPS]; ROWS]) {
+fn dot_tile(_: usize, _: [&[f32]; 2], _: &Kept, _: ([usize; ROWS], [usize; TAPS]), _: &mut [[f32; TAPS]; ROWS]) {
     unreachable!("`serves` is false on this architecture");
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use super::{FILTERS, LANES, ROWS, TAPS, VECTORS};
-    use std::arch::x86_64::{
-        __m512, _mm512_add_ps, _mm512_cvtss_f32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_permute_ps, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
-    };
-
-    /// `out[f][..48] = sum_t weights[t][f] * input[offsets[t]..][..48]`, output rows `line` apart.
-    ///
-    /// # Safety
-    /// The processor has AVX-512 F and VL; `input` holds 48 elements from each offset, `weights` 8 for each, `out` 48 a row.
-    #[target_feature(enable = "avx512f,avx512vl")]
-    pub(super) unsafe fn tile(
-        input: *const f32,
-        offsets: &[usize],
-        mut weights: *const f32,
-        out: *mut f32,
-        line: usize,
-    ) {
-        let mut sums = [[_mm512_setzero_ps(); VECTORS]; FILTERS];
-        for offset in offsets {
-            // SAFETY: the caller's contract.
-            unsafe {
-                let input = input.add(*offset);
-                let x: [_; VECTORS] = std::array::from_fn(|v| _mm512_loadu_ps(input.add(v * LANES)));
-                for (filter, sums) in sums.iter_mut().enumerate() {
-                    let weight = _mm512_set1_ps(*weights.add(filter));
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = _mm512_fmadd_ps(weight, x, *sum);
-                    }
-                }
-                weights = weights.add(FILTERS);
-            }
-        }
-        for (filter, sums) in sums.into_iter().enumerate() {
-            for (v, sum) in sums.into_iter().enumerate() {
-                // SAFETY: the caller's contract.
-                unsafe { _mm512_storeu_ps(out.add(filter * line + v * LANES), sum) };
-            }
-        }
-    }
-
-    /// Sum of the lanes, by halves.
-    #[target_feature(enable = "avx512f,avx512vl")]
-    fn total(wide: __m512) -> f32 {
-        let wide = _mm512_add_ps(wide, _mm512_shuffle_f32x4::<0x4e>(wide, wide));
-        let wide = _mm512_add_ps(wide, _mm512_shuffle_f32x4::<0xb1>(wide, wide));
-        let wide = _mm512_add_ps(wide, _mm512_permute_ps::<0x4e>(wide));
-        _mm512_cvtss_f32(_mm512_add_ps(wide, _mm512_permute_ps::<0xb1>(wide)))
-    }
-
-    /// `sums[r][t] = sum over images and positions of lines[rows[r] + p] * planes[taps[t] + p]`.
-    ///
-    /// # Safety
-    /// The processor has AVX-512 F and VL; `line`, a multiple of 16, elements are readable from each row and tap of each image.
-    #[target_feature(enable = "avx512f,avx512vl")]
-    pub(super) unsafe fn dots<'a>(
-        images: impl Iterator<Item = (&'a [f32], &'a [f32])>,
-        line: usize,
-        rows: [usize; ROWS],
-        taps: [usize; TAPS],
-        sums: &mut [[f32; TAPS]; ROWS],
-    ) {
-        let mut wide = [[_mm512_setzero_ps(); TAPS]; ROWS];
-        for (planes, lines) in images {
-            // SAFETY: the caller's contract.
-            let (planes, lines) = unsafe {
-                (taps.map(|tap| planes.as_ptr().add(tap)), rows.map(|row| lines.as_ptr().add(row)))
-            };
-            for at in (0..line).step_by(LANES) {
-                // SAFETY: the caller's contract.
-                unsafe {
-                    let grads: [_; ROWS] = std::array::from_fn(|row| _mm512_loadu_ps(lines[row].add(at)));
-                    for (tap, plane) in planes.iter().enumerate() {
-                        let x = _mm512_loadu_ps(plane.add(at));
-                        for (wide, grad) in wide.iter_mut().zip(grads) {
-                            wide[tap] = _mm512_fmadd_ps(grad, x, wide[tap]);
-                        }
-                    }
-                }
-            }
-        }
-        for (sums, wide) in sums.iter_mut().zip(wide) {
-            sums.iter_mut().zip(wide).for_each(|(sum, wide)| *sum = total(wide));
-        }
-    }
 }

@@ -7,6 +7,8 @@
 //! of `W^T grad` are folded back. A transposed convolution is the gradient of the convolution whose input is its output
 //! ([`ConvShape::transposed`]).
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod backward;
 mod depthwise;
 mod direct;

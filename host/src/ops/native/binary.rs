@@ -70,10 +70,7 @@ impl<B: Binary> Node for Pair<B> {
         let plan = meet(B::NAME, a.dims, b.dims)?;
         plan.zip_two([a.data, b.data, call.grad], &mut first, &mut second, |a, b, g| f.grads(a, b, g));
         let back = |full: Vec<T>, to: &[usize]| if to == plan.dims() { full } else { sum_to(&full, plan.dims(), to) };
-        Ok(vec![
-            call.wanted[0].then(|| back(first, a.dims)),
-            call.wanted[1].then(|| back(second, b.dims)),
-        ])
+        Ok(vec![call.wanted[0].then(|| back(first, a.dims)), call.wanted[1].then(|| back(second, b.dims))])
     }
 }
 
@@ -275,9 +272,15 @@ impl Node for Where {
 
     fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let mut out = vec![<T as Float>::ZERO; ins[0].data.len()];
-        zip3(ins[0].data, ins[1].data, ins[2].data, &mut out, |mask, a, b| {
-            if mask != <T as Float>::ZERO { a } else { b }
-        });
+        zip3(
+            ins[0].data,
+            ins[1].data,
+            ins[2].data,
+            &mut out,
+            |mask, a, b| {
+                if mask != <T as Float>::ZERO { a } else { b }
+            },
+        );
         Ok((out, ins[0].dims.to_vec()))
     }
 

@@ -66,7 +66,8 @@ pub fn conv2d(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, options: &Conv2d) -
         padding: options.padding,
         dilation: options.dilation,
     };
-    let shape = ConvShape::new([n, c, height, width], filters, window, options.groups).map_err(|e| refused("conv2d", e))?;
+    let shape =
+        ConvShape::new([n, c, height, width], filters, window, options.groups).map_err(|e| refused("conv2d", e))?;
     if per_group * options.groups != c {
         return Err(mismatch("conv2d", x, w, per_group * options.groups));
     }
@@ -85,7 +86,11 @@ fn refused(name: &str, error: impl std::fmt::Display) -> Error {
 }
 
 fn mismatch(name: &str, x: &Tensor, w: &Tensor, expected: usize) -> Error {
-    Error::msg(format!("`{name}` got an input {:?} for weights {:?}: they expect {expected} channels", x.dims(), w.dims()))
+    Error::msg(format!(
+        "`{name}` got an input {:?} for weights {:?}: they expect {expected} channels",
+        x.dims(),
+        w.dims()
+    ))
 }
 
 fn check_bias(name: &str, bias: Option<&Tensor>, channels: usize) -> Result<()> {

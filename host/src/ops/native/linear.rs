@@ -99,7 +99,11 @@ impl Node for Product {
         let [m, n, k] = plan.size;
         let (a, b) = (call.ins[0].data, call.ins[1].data);
         let grads_at = plan.dense(m * n);
-        let made = |wanted: bool, size: [usize; 3], first: (Matrix<'_, T>, &[usize]), second: (Matrix<'_, T>, &[usize]), own: &[usize]| {
+        let made = |wanted: bool,
+                    size: [usize; 3],
+                    first: (Matrix<'_, T>, &[usize]),
+                    second: (Matrix<'_, T>, &[usize]),
+                    own: &[usize]| {
             wanted.then(|| {
                 let [rows, columns, _] = size;
                 let mut full = vec![<T as Float>::ZERO; plan.batch.iter().product::<usize>() * rows * columns];

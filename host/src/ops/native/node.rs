@@ -148,7 +148,12 @@ impl<N: Node> Op<N> {
         })
     }
 
-    fn grads<const N_IN: usize>(&self, ins: [&Tensor; N_IN], out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; N_IN]> {
+    fn grads<const N_IN: usize>(
+        &self,
+        ins: [&Tensor; N_IN],
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; N_IN]> {
         let mut grads = ins.map(|_| None);
         let mut wanted = ins.map(Tensor::track_op);
         for (index, wanted) in wanted.iter_mut().enumerate() {

@@ -3,7 +3,6 @@
 use super::node::{Call, Element, Grads, Node, View, apply, by_dtype, elsewhere, read, tensor};
 use candle_core::{Error, Result, Tensor};
 use stillhouse_kernels::Float;
-use stillhouse_kernels::conv::channel_sums;
 use stillhouse_kernels::norm::{
     batch_norm_backward, batch_statistics, channel_affine, layer_norm_backward, layer_norm_forward, row_statistics,
 };
@@ -159,37 +158,28 @@ impl Node for Normalise {
 
     fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
         let places = positions(self.parameters);
-        let wanted = |at: Option<usize>| at.is_some_and(|at| call.wanted[at]);
         let weight = places[0].map(|at| call.ins[at].data);
-        let (mean, rstd): (Vec<T>, Vec<T>) = (narrowed(&self.mean), narrowed(&self.rstd));
         let mut grad_x = call.wanted[0].then(|| vec![<T as Float>::ZERO; call.grad.len()]);
-        let (x, grad) = (call.ins[0].data, call.grad);
         let mut grads: Grads<T> = vec![None; call.ins.len()];
-        if !self.of_batch && !wanted(places[0]) {
-            if let Some(grad_x) = &mut grad_x {
-                let zeros = vec![<T as Float>::ZERO; self.dims[1]];
-                channel_affine(grad, self.dims, [&zeros, &self.scale(weight), &zeros], grad_x);
-            }
-            if let Some(at) = places[1].filter(|at| call.wanted[*at]) {
-                let mut sums = vec![<T as Float>::ZERO; self.dims[1]];
-                channel_sums(grad, self.dims[2], &mut sums);
-                grads[at] = Some(sums);
-            }
-            grads[0] = grad_x;
+        if self.dims[2] == 0 {
             return Ok(grads);
         }
-        let through_batch = if self.of_batch { grad_x.as_deref_mut() } else { None };
-        let sums = batch_norm_backward([x, grad], self.dims, [&mean, &rstd], weight, through_batch);
         if let (false, Some(grad_x)) = (self.of_batch, &mut grad_x) {
             let zeros = vec![<T as Float>::ZERO; self.dims[1]];
-            channel_affine(grad, self.dims, [&zeros, &self.scale(weight), &zeros], grad_x);
+            channel_affine(call.grad, self.dims, [&zeros, &self.scale(weight), &zeros], grad_x);
         }
-        grads[0] = grad_x;
-        for (place, sums) in places.into_iter().zip([sums.weight, sums.bias]) {
-            if let Some(at) = place {
-                grads[at] = Some(sums);
+        if self.of_batch || places.iter().flatten().any(|at| call.wanted[*at]) {
+            let (mean, rstd): (Vec<T>, Vec<T>) = (narrowed(&self.mean), narrowed(&self.rstd));
+            let through_batch = if self.of_batch { grad_x.as_deref_mut() } else { None };
+            let both = [call.ins[0].data, call.grad];
+            let sums = batch_norm_backward(both, self.dims, [&mean, &rstd], weight, through_batch);
+            for (place, sums) in places.into_iter().zip([sums.weight, sums.bias]) {
+                if let Some(at) = place {
+                    grads[at] = Some(sums);
+                }
             }
         }
+        grads[0] = grad_x;
         Ok(grads)
     }
 }
@@ -210,6 +200,21 @@ pub fn layer_norm(
     eps: f64,
 ) -> Result<Tensor> {
     let name = "layer_norm";
+    let width = layer_width(name, x, normalized_dims, [w, b])?;
+    let statistics = by_dtype!(x.dtype(), name, T => read::<T, _>(x, |x| {
+        let rows = row_statistics(x.data, width, <T as Float>::of(eps));
+        Ok(rows.iter().map(|row| row.map(Float::wide)).collect::<Vec<[f64; 2]>>())
+    }))?;
+    call(Layer { width, statistics, parameters: [w.is_some(), b.is_some()] }, x, w, b)
+}
+
+/// Elements of one row, once the shapes are known to fit.
+fn layer_width(
+    name: &'static str,
+    x: &Tensor,
+    normalized_dims: usize,
+    parameters: [Option<&Tensor>; 2],
+) -> Result<usize> {
     if normalized_dims == 0 || normalized_dims > x.rank() {
         return Err(Error::msg(format!("`{name}` over {normalized_dims} dims of {:?}", x.dims())));
     }
@@ -221,17 +226,13 @@ pub fn layer_norm(
     if width == 0 {
         return Err(Error::EmptyTensor { op: name }.bt());
     }
-    for parameter in [w, b].into_iter().flatten() {
+    for parameter in parameters.into_iter().flatten() {
         if parameter.dims() != trailing {
             let got = parameter.dims();
             return Err(Error::msg(format!("`{name}` got a parameter {got:?}, expected {trailing:?}")));
         }
     }
-    let statistics = by_dtype!(x.dtype(), name, T => read::<T, _>(x, |x| {
-        let rows = row_statistics(x.data, width, <T as Float>::of(eps));
-        Ok(rows.iter().map(|row| row.map(Float::wide)).collect::<Vec<[f64; 2]>>())
-    }))?;
-    call(Layer { width, statistics, parameters: [w.is_some(), b.is_some()] }, x, w, b)
+    Ok(width)
 }
 
 struct Layer {

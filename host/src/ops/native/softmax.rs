@@ -115,7 +115,9 @@ fn classes_of(name: &str, labels: &Tensor, classes: usize) -> Result<Vec<u32>> {
     let labels: Vec<i64> = labels.to_dtype(DType::I64)?.to_vec1()?;
     let class = |(row, label): (usize, i64)| match u32::try_from(label) {
         Ok(label) if (label as usize) < classes => Ok(label),
-        _ => Err(Error::msg(format!("`{name}` got label {label} of sample {row}, expected 0 to {}", classes.max(1) - 1))),
+        _ => {
+            Err(Error::msg(format!("`{name}` got label {label} of sample {row}, expected 0 to {}", classes.max(1) - 1)))
+        }
     };
     labels.into_iter().enumerate().map(class).collect()
 }
@@ -145,7 +147,8 @@ impl Node for CrossEntropy {
     fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
         let mut grad = vec![<T as Float>::ZERO; call.ins[0].data.len()];
         let smoothing = <T as Float>::of(self.smoothing);
-        let shared = [call.grad.first().copied().unwrap_or(<T as Float>::ZERO) / <T as Float>::of(self.labels.len() as f64)];
+        let shared =
+            [call.grad.first().copied().unwrap_or(<T as Float>::ZERO) / <T as Float>::of(self.labels.len() as f64)];
         let of_losses = if self.mean { &shared[..] } else { call.grad };
         if !grad.is_empty() {
             cross_entropy_backward(call.ins[0].data, &self.labels, smoothing, of_losses, &mut grad);

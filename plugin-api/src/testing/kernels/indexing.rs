@@ -12,7 +12,8 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 /// For every element of `shape`, the place of the element that broadcasting reads from `source`.
 pub(super) fn broadcast_places(source: &[usize], shape: &[usize]) -> Vec<usize> {
     let lead = shape.len() - source.len();
-    let steps: Vec<usize> = strides(source).into_iter().zip(source).map(|(step, len)| if *len == 1 { 0 } else { step }).collect();
+    let steps: Vec<usize> =
+        strides(source).into_iter().zip(source).map(|(step, len)| if *len == 1 { 0 } else { step }).collect();
     places(shape, |d| if d < lead { 0 } else { steps[d - lead] })
 }
 
@@ -20,7 +21,8 @@ pub(super) fn broadcast_places(source: &[usize], shape: &[usize]) -> Vec<usize> 
 pub(super) fn places(shape: &[usize], step: impl Fn(usize) -> usize) -> Vec<usize> {
     let mut places = vec![0];
     for (d, len) in shape.iter().enumerate() {
-        places = places.iter().flat_map(|place| (0..*len).map(|k| (place, k)).collect::<Vec<_>>()).map(|(p, k)| p + k * step(d)).collect();
+        let step = step(d);
+        places = places.into_iter().flat_map(|place| (0..*len).map(move |k| place + k * step)).collect();
     }
     places
 }

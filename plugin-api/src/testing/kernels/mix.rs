@@ -10,7 +10,11 @@ type Each<'a> = &'a mut dyn FnMut(usize, usize, f64);
 pub(super) fn is_mix(op: &Op) -> bool {
     matches!(
         op,
-        Op::Sum { .. } | Op::Mean { .. } | Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } | Op::ResizeBilinear { .. }
+        Op::Sum { .. }
+            | Op::Mean { .. }
+            | Op::AvgPool2d { .. }
+            | Op::AdaptiveAvgPool2d { .. }
+            | Op::ResizeBilinear { .. }
     )
 }
 

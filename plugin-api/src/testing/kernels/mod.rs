@@ -45,7 +45,12 @@ pub(super) fn forward(op: &Op, inputs: &[&Array], metas: &[Meta]) -> Result<Vec<
 }
 
 /// Gradients of the inputs, from that of the first result; `None` where none passes.
-pub(super) fn backward(op: &Op, inputs: &[&Array], output: &Array, grad: &[f64]) -> Result<Vec<Option<Vec<f64>>>, String> {
+pub(super) fn backward(
+    op: &Op,
+    inputs: &[&Array],
+    output: &Array,
+    grad: &[f64],
+) -> Result<Vec<Option<Vec<f64>>>, String> {
     Ok(match op {
         Op::Detach | Op::Full { .. } | Op::Eye { .. } | Op::Arange { .. } => vec![None; inputs.len()],
         Op::OneHot { .. } | Op::ArgMax { .. } => vec![None],

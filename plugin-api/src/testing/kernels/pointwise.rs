@@ -47,7 +47,13 @@ fn unary(op: &Op, x: f64) -> Option<(f64, f64)> {
         Op::Recip => (1.0 / x, -1.0 / (x * x)),
         Op::Relu => (x.max(0.0), step(x > 0.0)),
         Op::Relu6 => (x.clamp(0.0, 6.0), step(x > 0.0 && x < 6.0)),
-        Op::LeakyRelu { slope } => if x > 0.0 { (x, 1.0) } else { (slope * x, *slope) },
+        Op::LeakyRelu { slope } => {
+            if x > 0.0 {
+                (x, 1.0)
+            } else {
+                (slope * x, *slope)
+            }
+        }
         Op::Sigmoid => (sigmoid, sigmoid * (1.0 - sigmoid)),
         Op::Tanh => (x.tanh(), 1.0 - x.tanh() * x.tanh()),
         Op::Silu => (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid))),
@@ -85,7 +91,8 @@ fn binary(op: &Op, a: f64, b: f64) -> Option<(f64, f64, f64)> {
         Op::Ge => mask(a >= b),
         Op::SmoothL1 { beta } => {
             let d = a - b;
-            let (value, slope) = if d.abs() < *beta { (0.5 * d * d / beta, d / beta) } else { (d.abs() - 0.5 * beta, sign(d)) };
+            let (value, slope) =
+                if d.abs() < *beta { (0.5 * d * d / beta, d / beta) } else { (d.abs() - 0.5 * beta, sign(d)) };
             (value, slope, -slope)
         }
         _ => return None,

@@ -10,7 +10,12 @@ pub(super) fn forward(op: &Op, inputs: &[&Array], shape: &[usize]) -> Result<Vec
     Ok(sources.into_iter().map(|(input, place)| inputs[input].values[place]).collect())
 }
 
-pub(super) fn backward(op: &Op, inputs: &[&Array], shape: &[usize], grad: &[f64]) -> Result<Vec<Option<Vec<f64>>>, String> {
+pub(super) fn backward(
+    op: &Op,
+    inputs: &[&Array],
+    shape: &[usize],
+    grad: &[f64],
+) -> Result<Vec<Option<Vec<f64>>>, String> {
     let mut grads: Vec<Vec<f64>> = inputs.iter().map(|input| vec![0.0; input.values.len()]).collect();
     for ((input, place), g) in sources(op, inputs, shape)?.into_iter().zip(grad) {
         grads[input][place] += g;
@@ -73,7 +78,9 @@ fn joined(inputs: &[&Array], dim: usize) -> Vec<(usize, usize)> {
 fn extremes(x: &Array, dim: usize, better: impl Fn(f64, f64) -> bool) -> Vec<usize> {
     let mut places = vec![];
     each_line(x.shape(), dim, |line| {
-        places.extend(line.iter().copied().reduce(|best, next| if better(x.values[next], x.values[best]) { next } else { best }));
+        places.extend(
+            line.iter().copied().reduce(|best, next| if better(x.values[next], x.values[best]) { next } else { best }),
+        );
     });
     places
 }

@@ -61,12 +61,18 @@ fn kinks_have_the_documented_gradients() {
     assert_at(&abs, &[-1.0, 0.0, 2.0], &[1.0, 0.0, 2.0], &[-1.0, 0.0, 1.0]);
     assert_at(&|x| leaky_relu(x, 0.25), &[-4.0, 0.0, 2.0], &[-1.0, 0.0, 2.0], &[0.25, 0.25, 1.0]);
     assert_at(&relu6, &[-1.0, 0.0, 3.0, 6.0, 7.0], &[0.0, 0.0, 3.0, 6.0, 6.0], &[0.0, 0.0, 1.0, 0.0, 0.0]);
-    assert_at(&|x| clamp(x, -1.0, 1.0), &[-2.0, -1.0, 0.0, 1.0, 2.0], &[-1.0, -1.0, 0.0, 1.0, 1.0], &[
-        0.0, 1.0, 1.0, 1.0, 0.0,
-    ]);
-    assert_at(&|x| hardtanh(x, -1.0, 1.0), &[-2.0, -1.0, 0.0, 1.0, 2.0], &[-1.0, -1.0, 0.0, 1.0, 1.0], &[
-        0.0, 0.0, 1.0, 0.0, 0.0,
-    ]);
+    assert_at(
+        &|x| clamp(x, -1.0, 1.0),
+        &[-2.0, -1.0, 0.0, 1.0, 2.0],
+        &[-1.0, -1.0, 0.0, 1.0, 1.0],
+        &[0.0, 1.0, 1.0, 1.0, 0.0],
+    );
+    assert_at(
+        &|x| hardtanh(x, -1.0, 1.0),
+        &[-2.0, -1.0, 0.0, 1.0, 2.0],
+        &[-1.0, -1.0, 0.0, 1.0, 1.0],
+        &[0.0, 0.0, 1.0, 0.0, 0.0],
+    );
     assert_at(&sqrt, &[0.0, 4.0], &[0.0, 2.0], &[INFINITY, 0.25]);
     assert_at(&|x| pow(x, 0.0), &[0.0, 3.0], &[1.0, 1.0], &[0.0, 0.0]);
     assert_at(&|x| pow(x, 2.0), &[0.0, -3.0], &[0.0, 9.0], &[0.0, -6.0]);
@@ -132,9 +138,7 @@ fn ties_split_and_kinks_of_pairs_are_as_documented() {
     assert_at(&|x| maximum(x, &a), &[1.0, 3.0, 2.0], &[1.0, 3.0, 3.0], &[0.5, 1.0, 0.0]);
     assert_at(&|x| minimum(x, &a), &[1.0, 3.0, 2.0], &[1.0, 2.0, 2.0], &[0.5, 0.0, 1.0]);
     let zero = row(&[0.0]);
-    assert_at(&|x| smooth_l1(x, &zero, 1.0), &[-2.0, -1.0, 0.0, 0.5], &[1.5, 0.5, 0.0, 0.125], &[
-        -1.0, -1.0, 0.0, 0.5,
-    ]);
+    assert_at(&|x| smooth_l1(x, &zero, 1.0), &[-2.0, -1.0, 0.0, 0.5], &[1.5, 0.5, 0.0, 0.125], &[-1.0, -1.0, 0.0, 0.5]);
     assert_at(&|x| smooth_l1(x, &zero, 0.0), &[-2.0, 0.0, 0.5], &[2.0, 0.0, 0.5], &[-1.0, 0.0, 1.0]);
     assert!(values(&maximum(&row(&[f64::NAN]), &row(&[1.0])).unwrap())[0].is_nan());
     assert!(values(&maximum(&row(&[1.0]), &row(&[f64::NAN])).unwrap())[0].is_nan());
@@ -160,10 +164,10 @@ fn comparisons_are_numbers_and_broadcast() {
 #[test]
 fn where_cond_gradient_follows_the_value() {
     let mask = row(&[1.0, 0.0, 1.0]);
-    assert_differentiable(&|x| where_cond(&mask.to_dtype(x[0].dtype())?, &x[0], &x[1]), &[
-        random(1, &[2, 3]),
-        random(2, &[1]),
-    ]);
+    assert_differentiable(
+        &|x| where_cond(&mask.to_dtype(x[0].dtype())?, &x[0], &x[1]),
+        &[random(1, &[2, 3]), random(2, &[1])],
+    );
     let mask = mask.to_dtype(DType::U8).unwrap();
     let (y, grads) = gradients(&|x| where_cond(&mask, &x[0], &x[1]), &[random(1, &[3]), random(2, &[3])]);
     assert_eq!(values(&y)[1], values(&random(2, &[3]))[1]);

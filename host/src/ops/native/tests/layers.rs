@@ -36,7 +36,11 @@ fn conv_transpose2d_gradients_match_finite_differences() {
     let base = ConvTranspose2d::default();
     let cases: [([usize; 4], [usize; 4], ConvTranspose2d); 4] = [
         ([2, 3, 3, 4], [3, 2, 3, 3], base),
-        ([2, 3, 3, 4], [3, 2, 4, 3], ConvTranspose2d { stride: [2, 2], padding: [1, 1], output_padding: [1, 0], ..base }),
+        (
+            [2, 3, 3, 4],
+            [3, 2, 4, 3],
+            ConvTranspose2d { stride: [2, 2], padding: [1, 1], output_padding: [1, 0], ..base },
+        ),
         ([1, 4, 3, 3], [4, 1, 2, 2], ConvTranspose2d { stride: [2, 2], groups: 2, ..base }),
         ([1, 2, 3, 3], [2, 3, 2, 3], ConvTranspose2d { dilation: [2, 2], output_padding: [1, 1], ..base }),
     ];

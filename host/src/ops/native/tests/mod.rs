@@ -59,9 +59,8 @@ pub(super) fn gradients(f: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tenso
 pub(super) fn assert_differentiable(f: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) {
     let (y, grads) = gradients(f, inputs);
     let cotangent = values(&random(99, y.dims()));
-    let scalar = |inputs: &[Tensor]| -> f64 {
-        values(&f(inputs).unwrap()).iter().zip(&cotangent).map(|(y, c)| y * c).sum()
-    };
+    let scalar =
+        |inputs: &[Tensor]| -> f64 { values(&f(inputs).unwrap()).iter().zip(&cotangent).map(|(y, c)| y * c).sum() };
     for (which, grad) in grads.iter().enumerate() {
         assert_eq!(grad.dims(), inputs[which].dims());
         let base = values(&inputs[which]);

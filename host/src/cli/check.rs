@@ -1,0 +1,111 @@
+//! `stillhouse check`.
+
+use super::load::{open, plan_seed};
+use super::{ManifestArgs, WRONG};
+use crate::manifest::{Diagnostics, Place, Severity, Sources, wants_color};
+use crate::train::{RunPlan, StagePlan};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    /// Print findings as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let result = open(&args.manifest).and_then(|setup| {
+        let seed = setup.manifest.run.seeds.first().copied().unwrap_or_default();
+        let (plan, found) = plan_seed(&setup, seed)?;
+        Ok((plan, found, setup.sources))
+    });
+    match result {
+        Ok((plan, found, sources)) => {
+            if args.json {
+                println!("{:#}", json!({ "ok": true, "findings": findings(&found, &sources) }));
+            } else {
+                if !found.is_empty() {
+                    eprintln!("{}\n", found.render(&sources, wants_color()));
+                }
+                print!("{}", describe(&plan));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => {
+            if args.json {
+                println!("{:#}", json!({ "ok": false, "findings": findings(&wrong.found, &wrong.sources) }));
+            } else {
+                wrong.print();
+            }
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+/// Findings for programs: severity, message, file, line, column, notes, hint.
+fn findings(found: &Diagnostics, sources: &Sources) -> Vec<Value> {
+    let place = |place: &Place| {
+        let span = match place {
+            Place::Path(path, part) => sources.locate(path, *part),
+            Place::Span(span) => Some(span.clone()),
+            Place::Manifest => None,
+        }?;
+        let source = sources.all().get(span.source)?;
+        let before = source.text.get(..span.range.start)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;
+        Some(json!({ "file": source.path, "line": line, "column": column }))
+    };
+    let one = |finding: &crate::manifest::Diagnostic| {
+        json!({
+            "severity": if finding.severity == Severity::Error { "error" } else { "warning" },
+            "message": finding.message,
+            "place": place(&finding.place),
+            "notes": finding.details.notes,
+            "hint": finding.details.hint,
+        })
+    };
+    found.iter().map(one).collect()
+}
+
+/// What will run, for people.
+fn describe(plan: &RunPlan) -> String {
+    let mut text = String::from("the manifest is fine; it runs\n");
+    for stage in &plan.stages {
+        text.push_str(&describe_stage(stage, plan));
+    }
+    text
+}
+
+fn describe_stage(stage: &StagePlan, plan: &RunPlan) -> String {
+    let mut text = format!("\nstage {}\n", stage.name);
+    for name in &stage.trained {
+        if let Some(model) = plan.models.get(name) {
+            let count: usize = model.network.sets().iter().map(|(_, set)| set.parameter_count()).sum();
+            text.push_str(&format!("  trains {name}: {}, {count} parameters, sees {:?}\n", model.network.graph.name, model.network.graph.input));
+        }
+    }
+    for phase in &stage.phases {
+        if stage.phases.len() > 1 {
+            let groups: Vec<&str> = phase.updates.iter().map(|group| stage.groups[*group].name.as_str()).collect();
+            text.push_str(&format!("  phase {} updates {}\n", phase.name, groups.join(", ")));
+        }
+        for active in &phase.terms {
+            for inner in &active.inner {
+                let reads = active.term.ports.iter().filter(|port| !port.reads.is_empty());
+                let reads: Vec<String> = reads.map(|port| format!("{} = {}", port.name, list(&port.reads))).collect();
+                let label = active.term.label(inner);
+                text.push_str(&format!("  term {label}: {} ({})\n", active.term.part.desc().name, reads.join(", ")));
+            }
+        }
+    }
+    text
+}
+
+fn list(reads: &[crate::train::Read]) -> String {
+    reads.iter().map(crate::train::Read::text).collect::<Vec<_>>().join(" + ")
+}

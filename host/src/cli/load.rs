@@ -1,0 +1,48 @@
+//! Opening a manifest for a command: its mistakes are printed, or listed as JSON.
+
+use super::ManifestArgs;
+use crate::manifest::{self, Diagnostics, Severity, Sources, wants_color};
+use crate::train::{RunPlan, Setup, plan};
+
+/// Why a manifest cannot be used; it was not shown yet.
+pub(super) struct Wrong {
+    pub(super) found: Diagnostics,
+    pub(super) sources: Sources,
+}
+
+impl Wrong {
+    /// Prints everything that was found.
+    pub(super) fn print(&self) {
+        eprintln!("{}", self.found.render(&self.sources, wants_color()));
+        let errors = self.found.iter().filter(|one| one.severity == Severity::Error).count();
+        eprintln!("\n{errors} error{} in the manifest", if errors == 1 { "" } else { "s" });
+    }
+}
+
+/// Loads the manifest, its data and plugins.
+pub(super) fn open(args: &ManifestArgs) -> Result<Setup, Wrong> {
+    let (manifest, sources) = manifest::load(&args.manifest, &args.set)
+        .map_err(|error| Wrong { found: error.diagnostics().clone(), sources: error.sources().clone() })?;
+    Setup::open(manifest, sources, args.allow_abort).map_err(|wrong| Wrong { found: wrong.0, sources: wrong.1 })
+}
+
+/// Plans the run of a seed; gives warnings beside it.
+pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Wrong> {
+    let with_warnings = |found: Diagnostics| {
+        let mut all = setup.sources.warnings().clone();
+        all.extend(found);
+        all
+    };
+    match plan(setup, seed) {
+        Ok((run, found)) => Ok((run, with_warnings(found))),
+        Err(found) => Err(Wrong { found: with_warnings(found), sources: setup.sources.clone() }),
+    }
+}
+
+/// Uses as many threads as the manifest says. The numbers do not depend on it.
+pub(super) fn use_threads(setup: &Setup) {
+    if let Some(threads) = setup.manifest.run.threads {
+        // Fails only when a pool is there already, as in a test; the run goes on with that one.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+}

@@ -1,0 +1,86 @@
+//! `stillhouse plugins`.
+
+use crate::manifest::RESERVED_TERM_KEYS;
+use crate::plugin::{Registry, SearchPaths};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files or folders to search first, as `plugins.paths` of a manifest.
+    paths: Vec<PathBuf>,
+    /// Load plugins that were built to abort on a panic.
+    #[arg(long)]
+    allow_abort: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Loads what is found, from these paths and the usual places.
+pub(super) fn discover(paths: &[PathBuf], allow_abort: bool) -> Registry {
+    Registry::discover(&SearchPaths::usual(paths), allow_abort, RESERVED_TERM_KEYS)
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let registry = discover(&args.paths, args.allow_abort);
+    if args.json {
+        println!("{:#}", as_json(&registry));
+    } else {
+        print!("{}", as_text(&registry));
+    }
+    ExitCode::SUCCESS
+}
+
+fn as_json(registry: &Registry) -> serde_json::Value {
+    let components = |name: &str| {
+        let own = registry.components().iter().filter(move |component| component.plugin.name == name);
+        own.map(|component| json!({ "kind": component.desc.kind, "name": component.desc.name, "doc": component.desc.doc })).collect::<Vec<_>>()
+    };
+    let plugin = |plugin: &std::sync::Arc<crate::plugin::Plugin>| {
+        json!({
+            "name": plugin.name, "version": plugin.version, "file": plugin.path, "sha256": plugin.sha256,
+            "abi": format!("{}.{}", plugin.abi.0, plugin.abi.1), "built_with": plugin.built_with, "notes": plugin.notes,
+            "components": components(&plugin.name),
+        })
+    };
+    json!({
+        "searched": registry.places().iter().map(|place| json!({ "path": place.path, "from": place.origin.name() })).collect::<Vec<_>>(),
+        "plugins": registry.plugins().iter().map(plugin).collect::<Vec<_>>(),
+        "shadowed": registry.shadowed().iter().map(|one| json!({ "name": one.name, "file": one.path, "by": one.by.path })).collect::<Vec<_>>(),
+        "refused": registry.refused().iter().map(|one| json!({ "file": one.path, "reason": one.error.to_string(), "hint": one.error.hint() })).collect::<Vec<_>>(),
+    })
+}
+
+fn as_text(registry: &Registry) -> String {
+    let mut text = String::new();
+    for plugin in registry.plugins() {
+        text.push_str(&format!("{} {}  (ABI {}.{}, {})\n  {}\n", plugin.name, plugin.version, plugin.abi.0, plugin.abi.1, plugin.built_with, plugin.path.display()));
+        for component in registry.components().iter().filter(|component| component.plugin.name == plugin.name) {
+            let desc = &component.desc;
+            text.push_str(&format!("  {:<10} {:<18} {}\n", desc.kind.name(), desc.name, first_sentence(&desc.doc)));
+        }
+        plugin.notes.iter().for_each(|note| text.push_str(&format!("  note: {note}\n")));
+        text.push('\n');
+    }
+    for one in registry.shadowed() {
+        text.push_str(&format!("shadowed: {} by {}\n", one.path.display(), one.by.path.display()));
+    }
+    for one in registry.refused() {
+        text.push_str(&format!("refused: {}\n", one.error));
+    }
+    if registry.plugins().is_empty() {
+        text.push_str("no plugin was found\n");
+    }
+    text.push_str("searched:\n");
+    for place in registry.places() {
+        text.push_str(&format!("  {} ({})\n", place.path.display(), place.origin.name()));
+    }
+    text
+}
+
+fn first_sentence(doc: &str) -> &str {
+    doc.split(['\n', '.']).next().unwrap_or(doc)
+}

@@ -1,0 +1,154 @@
+//! The folder of a run.
+//!
+//! ```text
+//! runs/<name>/manifest.toml            resolved: everything that was extended and overridden, in one file
+//!             plugins.json             name, version, file and SHA-256 of every plugin that was loaded
+//!             results.json             outcome of every model and seed on the test part
+//!             seed-<s>/metrics.jsonl   one JSON object a line: stage starts, epochs, what parts said
+//!                      trainer.*       state to resume from
+//!                      <stage>/best.safetensors, last.safetensors    weights of the student alone
+//! ```
+
+use crate::manifest::Sources;
+use crate::plugin::Plugin;
+use crate::train::{EpochEnd, Observer, Outcome, StageStart};
+use serde::Serialize;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file or folder that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+pub struct FolderError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
+    |error| FolderError { path: path.into(), error }
+}
+
+/// The folder of a run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder. One that is there already is moved aside (`<name>.1`, `<name>.2`, ...), unless the run resumes.
+    ///
+    /// # Errors
+    /// The folder cannot be made or moved.
+    pub fn create(path: &Path, resume: bool) -> Result<(RunFolder, Option<PathBuf>), FolderError> {
+        let mut moved = None;
+        if path.exists() && !resume {
+            let aside = |n: u32| path.with_file_name(format!("{}.{n}", path.file_name().unwrap_or_default().to_string_lossy()));
+            let free = (1..).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(0));
+            fs::rename(path, &free).map_err(at(path))?;
+            moved = Some(free);
+        }
+        fs::create_dir_all(path).map_err(at(path))?;
+        Ok((RunFolder { path: path.into() }, moved))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Folder of a seed.
+    pub fn seed(&self, seed: u64) -> PathBuf {
+        self.path.join(format!("seed-{seed}"))
+    }
+
+    /// Writes the manifest and what plugins were loaded.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn describe(&self, sources: &Sources, plugins: &[Arc<Plugin>]) -> Result<(), FolderError> {
+        self.write("manifest.toml", &sources.resolved_toml(&self.path))?;
+        let list: Vec<serde_json::Value> = plugins
+            .iter()
+            .map(|plugin| {
+                serde_json::json!({
+                    "name": plugin.name, "version": plugin.version, "file": plugin.path, "sha256": plugin.sha256,
+                    "abi": format!("{}.{}", plugin.abi.0, plugin.abi.1), "built_with": plugin.built_with,
+                })
+            })
+            .collect();
+        self.write("plugins.json", &pretty(&list))
+    }
+
+    /// Writes the outcome of every model and seed.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn results(&self, outcomes: &[Outcome]) -> Result<(), FolderError> {
+        self.write("results.json", &pretty(&outcomes))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        let beside = self.path.join(format!("{name}.partial"));
+        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path)).map_err(at(&path))
+    }
+
+    /// The event log of a seed; a resumed run appends.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn log(&self, seed: u64) -> Result<EventLog, FolderError> {
+        let folder = self.seed(seed);
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let path = folder.join("metrics.jsonl");
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
+        Ok(EventLog { file: BufWriter::new(file), failed: None })
+    }
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Writes events as JSON lines. A full disk is told once, at the end; it does not stop the training.
+#[derive(Debug)]
+pub struct EventLog {
+    file: BufWriter<File>,
+    failed: Option<io::Error>,
+}
+
+impl EventLog {
+    fn line(&mut self, event: &str, value: &impl Serialize) {
+        let Ok(mut value) = serde_json::to_value(value) else { return };
+        if let Some(object) = value.as_object_mut() {
+            object.shift_insert(0, "event".into(), event.into());
+        }
+        let written = writeln!(self.file, "{value}").and_then(|()| self.file.flush());
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// What went wrong first, if anything did.
+    pub fn failure(self) -> Option<io::Error> {
+        self.failed
+    }
+}
+
+impl Observer for EventLog {
+    fn stage_started(&mut self, start: &StageStart) {
+        self.line("stage", start);
+    }
+
+    fn epoch_ended(&mut self, end: &EpochEnd) {
+        self.line("epoch", end);
+    }
+
+    fn said(&mut self, level: u32, term: &str, line: &str) {
+        self.line("said", &serde_json::json!({ "level": level, "term": term, "text": line }));
+    }
+}

@@ -1,0 +1,163 @@
+//! The final table: teacher, student alone, student distilled.
+
+use crate::train::{Outcome, Role};
+use serde::Serialize;
+
+/// One model over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Name of the model.
+    pub model: String,
+    /// What it is.
+    pub role: Role,
+    /// Trained values.
+    pub parameters: usize,
+    /// Number of seeds.
+    pub seeds: usize,
+    /// Mean accuracy, 0 to 1.
+    pub accuracy: Option<f64>,
+    /// Standard deviation of the accuracy over seeds (of the sample, n - 1).
+    pub accuracy_deviation: Option<f64>,
+    /// Mean negative log-likelihood, nats.
+    pub nll: Option<f64>,
+}
+
+/// The rows, and how far the distilled student is ahead of the one that learned alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Table {
+    /// One row a model.
+    pub rows: Vec<Summary>,
+    /// Accuracy of the distilled student less that of the student alone: mean over seeds and its standard error.
+    pub gain: Vec<Gain>,
+}
+
+/// What a student gained.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gain {
+    /// The student.
+    pub model: String,
+    /// Mean difference of the accuracies of the same seed.
+    pub mean: f64,
+    /// Standard error of that mean; absent with one seed.
+    pub standard_error: Option<f64>,
+}
+
+/// Brings the outcomes of all seeds together.
+pub fn summarise(outcomes: &[Outcome]) -> Table {
+    let mut names: Vec<&str> = vec![];
+    for outcome in outcomes {
+        if !names.contains(&outcome.model.as_str()) {
+            names.push(&outcome.model);
+        }
+    }
+    let mut rows: Vec<Summary> = names.into_iter().filter_map(|name| summary(name, outcomes)).collect();
+    rows.sort_by_key(|row| row.role as u8);
+    let gain = rows.iter().filter(|row| row.role == Role::Distilled).filter_map(|row| gain(&row.model, outcomes)).collect();
+    Table { rows, gain }
+}
+
+fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
+    let own: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.model == name).collect();
+    let first = own.first()?;
+    let accuracies: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.accuracy).collect();
+    let nlls: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.nll).collect();
+    Some(Summary {
+        model: name.into(),
+        role: first.role,
+        parameters: first.parameters,
+        seeds: own.len(),
+        accuracy: mean(&accuracies),
+        accuracy_deviation: deviation(&accuracies),
+        nll: mean(&nlls),
+    })
+}
+
+fn gain(name: &str, outcomes: &[Outcome]) -> Option<Gain> {
+    let accuracy = |model: &str, seed: u64| {
+        outcomes.iter().find(|outcome| outcome.model == model && outcome.seed == seed).and_then(|outcome| outcome.metrics.accuracy)
+    };
+    let alone = format!("{name}-alone");
+    let seeds = outcomes.iter().filter(|outcome| outcome.model == name).map(|outcome| outcome.seed);
+    let differences: Vec<f64> = seeds.filter_map(|seed| Some(accuracy(name, seed)? - accuracy(&alone, seed)?)).collect();
+    let standard_error = deviation(&differences).map(|deviation| deviation / (differences.len() as f64).sqrt());
+    Some(Gain { model: name.into(), mean: mean(&differences)?, standard_error })
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Of the sample; `None` with fewer than two values.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values).filter(|_| values.len() > 1)?;
+    Some((values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt())
+}
+
+impl Summary {
+    /// As the table names it.
+    pub fn label(&self) -> String {
+        let origin = self.model.strip_suffix("-alone").unwrap_or(&self.model);
+        match self.role {
+            Role::Teacher if self.model == "teacher" => "teacher".into(),
+            Role::Teacher => format!("{} (teacher)", self.model),
+            Role::Alone => format!("{origin} alone"),
+            Role::Distilled => format!("{} distilled", self.model),
+            Role::Trained => self.model.clone(),
+        }
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut lines = vec![["model".to_owned(), "parameters".into(), "test accuracy".into(), "test nll".into()]];
+        for row in &self.rows {
+            let accuracy = match (row.accuracy, row.accuracy_deviation) {
+                (Some(mean), Some(spread)) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * spread),
+                (Some(mean), None) => format!("{:.2} %", 100.0 * mean),
+                _ => "-".into(),
+            };
+            let nll = row.nll.map_or("-".into(), |nll| format!("{nll:.4}"));
+            lines.push([row.label(), row.parameters.to_string(), accuracy, nll]);
+        }
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let widths = [width(0), width(1), width(2), width(3)];
+        for [name, parameters, accuracy, nll] in &lines {
+            writeln!(f, "{name:<0$}  {parameters:>1$}  {accuracy:>2$}  {nll:>3$}", widths[0], widths[1], widths[2], widths[3])?;
+        }
+        for gain in &self.gain {
+            let error = gain.standard_error.map_or(String::new(), |error| format!(" (standard error {:.2})", 100.0 * error));
+            writeln!(f, "{}: {:+.2} points by distillation{error}", gain.model, 100.0 * gain.mean)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Metrics;
+
+    fn outcome(model: &str, role: Role, seed: u64, accuracy: f64) -> Outcome {
+        let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5) };
+        Outcome { model: model.into(), role, stage: None, seed, parameters: 100, metrics }
+    }
+
+    #[test]
+    fn table_of_two_seeds_shows_mean_spread_and_gain() {
+        let outcomes = [
+            outcome("student", Role::Distilled, 1, 0.92),
+            outcome("student-alone", Role::Alone, 1, 0.90),
+            outcome("student", Role::Distilled, 2, 0.96),
+            outcome("student-alone", Role::Alone, 2, 0.90),
+            outcome("teacher", Role::Teacher, 1, 0.98),
+        ];
+        let wanted = "\
+model              parameters   test accuracy  test nll
+teacher                   100         98.00 %    0.5000
+student alone             100  90.00 ± 0.00 %    0.5000
+student distilled         100  94.00 ± 2.83 %    0.5000
+student: +4.00 points by distillation (standard error 2.00)
+";
+        assert_eq!(summarise(&outcomes).to_string(), wanted);
+    }
+}
