@@ -42,7 +42,13 @@ fn lanes_of_run<T: Float>(from: usize, len: usize, at: &impl Fn(usize) -> T) -> 
 
 /// Sum of all elements.
 pub fn sum<T: Float>(x: &[T]) -> T {
-    simd(|| lanes(x.len(), |i| x[i]))
+    simd(|| lane_sum(x))
+}
+
+/// [`sum`] for callers that are compiled for wide vectors already.
+#[inline(always)]
+pub(crate) fn lane_sum<T: Float>(x: &[T]) -> T {
+    lanes(x.len(), |i| x[i])
 }
 
 /// `sum_i a[i] b[i]`.

@@ -2,32 +2,49 @@
 
 use crate::float::{Float, simd};
 use crate::parallel::pieces;
-use crate::reduce::{dot, sum};
+use crate::reduce::{dot, lane_sum, sum};
 
 /// `e^x / sum e^x` along the dim, without overflow.
 pub fn softmax_forward<T: Float>(x: &[T], dims: [usize; 3], out: &mut [T]) {
-    slices(x, dims, out, |x, inner, out, scratch| {
-        let (top, total) = scratch.split_at_mut(inner);
-        exponentials(x, top, total, out);
-        total.iter_mut().for_each(|total| *total = T::ONE / *total);
-        for out in out.chunks_exact_mut(inner) {
-            out.iter_mut().zip(&*total).for_each(|(out, total)| *out *= *total);
-        }
-    });
+    slices(x, dims, out, softmax_slice::<T>);
 }
 
 /// `x - ln sum e^x` along the dim, without overflow.
 pub fn log_softmax_forward<T: Float>(x: &[T], dims: [usize; 3], out: &mut [T]) {
-    slices(x, dims, out, |x, inner, out, scratch| {
-        let (top, total) = scratch.split_at_mut(inner);
-        exponentials(x, top, total, out);
-        total.iter_mut().for_each(|total| *total = total.ln());
-        for (out, x) in out.chunks_exact_mut(inner).zip(x.chunks_exact(inner)) {
-            for ((out, x), (top, total)) in out.iter_mut().zip(x).zip(top.iter().zip(&*total)) {
-                *out = (*x - *top) - *total;
-            }
+    slices(x, dims, out, log_softmax_slice::<T>);
+}
+
+// The work on a slice stands in functions that are always inlined, so that it is compiled for wide vectors; a closure would
+// not be.
+
+#[inline(always)]
+fn softmax_slice<T: Float>(x: &[T], inner: usize, out: &mut [T], scratch: &mut [T]) {
+    let (top, total) = scratch.split_at_mut(inner);
+    exponentials(x, top, total, out);
+    total.iter_mut().for_each(|total| *total = T::ONE / *total);
+    if let [total] = total {
+        out.iter_mut().for_each(|out| *out *= *total);
+        return;
+    }
+    for out in out.chunks_exact_mut(inner) {
+        out.iter_mut().zip(&*total).for_each(|(out, total)| *out *= *total);
+    }
+}
+
+#[inline(always)]
+fn log_softmax_slice<T: Float>(x: &[T], inner: usize, out: &mut [T], scratch: &mut [T]) {
+    let (top, total) = scratch.split_at_mut(inner);
+    exponentials(x, top, total, out);
+    total.iter_mut().for_each(|total| *total = total.ln());
+    if let ([top], [total]) = (&*top, &*total) {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = (*x - *top) - *total);
+        return;
+    }
+    for (out, x) in out.chunks_exact_mut(inner).zip(x.chunks_exact(inner)) {
+        for ((out, x), (top, total)) in out.iter_mut().zip(x).zip(top.iter().zip(&*total)) {
+            *out = (*x - *top) - *total;
         }
-    });
+    }
 }
 
 /// Runs `task(x, inner, out, scratch of 2 inner)` on each slice of `outer`.
@@ -51,7 +68,7 @@ fn exponentials<T: Float>(x: &[T], top: &mut [T], total: &mut [T], out: &mut [T]
     if inner == 1 {
         top[0] = maximum(x);
         out.iter_mut().zip(x).for_each(|(out, x)| *out = (*x - top[0]).exp());
-        total[0] = sum(out);
+        total[0] = lane_sum(out);
         return;
     }
     top.copy_from_slice(&x[..inner]);
@@ -82,46 +99,54 @@ fn maximum<T: Float>(x: &[T]) -> T {
 
 /// `y (g - sum g y)`, `y` the softmax.
 pub fn softmax_backward<T: Float>([y, grad]: [&[T]; 2], dims: [usize; 3], grad_x: &mut [T]) {
-    let inner = dims[2];
     assert_eq!(y.len(), grad.len(), "softmax: lengths");
-    slices_with(y, grad, dims, grad_x, |y, grad, grad_x, along| {
-        if let [along] = along {
-            *along = dot(y, grad);
-        } else {
-            along.fill(T::ZERO);
-            for (y, grad) in y.chunks_exact(inner).zip(grad.chunks_exact(inner)) {
-                along.iter_mut().zip(y).zip(grad).for_each(|((along, y), grad)| *along += *y * *grad);
-            }
-        }
-        let lines = grad_x.chunks_exact_mut(inner).zip(y.chunks_exact(inner)).zip(grad.chunks_exact(inner));
-        for ((grad_x, y), grad) in lines {
-            for (((grad_x, y), grad), along) in grad_x.iter_mut().zip(y).zip(grad).zip(&*along) {
-                *grad_x = *y * (*grad - *along);
-            }
-        }
-    });
+    slices_with(y, grad, dims, grad_x, softmax_backward_slice::<T>);
 }
 
 /// `g - e^y sum g`, `y` the log-softmax.
 pub fn log_softmax_backward<T: Float>([y, grad]: [&[T]; 2], dims: [usize; 3], grad_x: &mut [T]) {
-    let inner = dims[2];
     assert_eq!(y.len(), grad.len(), "log_softmax: lengths");
-    slices_with(y, grad, dims, grad_x, |y, grad, grad_x, total| {
-        if let [total] = total {
-            *total = sum(grad);
-        } else {
-            total.fill(T::ZERO);
-            for grad in grad.chunks_exact(inner) {
-                total.iter_mut().zip(grad).for_each(|(total, grad)| *total += *grad);
-            }
+    slices_with(y, grad, dims, grad_x, log_softmax_backward_slice::<T>);
+}
+
+#[inline(always)]
+fn softmax_backward_slice<T: Float>(y: &[T], grad: &[T], grad_x: &mut [T], along: &mut [T]) {
+    let inner = along.len();
+    if inner == 1 {
+        let along = dot(y, grad);
+        grad_x.iter_mut().zip(y).zip(grad).for_each(|((grad_x, y), grad)| *grad_x = *y * (*grad - along));
+        return;
+    }
+    along.fill(T::ZERO);
+    for (y, grad) in y.chunks_exact(inner).zip(grad.chunks_exact(inner)) {
+        along.iter_mut().zip(y).zip(grad).for_each(|((along, y), grad)| *along += *y * *grad);
+    }
+    let lines = grad_x.chunks_exact_mut(inner).zip(y.chunks_exact(inner)).zip(grad.chunks_exact(inner));
+    for ((grad_x, y), grad) in lines {
+        for (((grad_x, y), grad), along) in grad_x.iter_mut().zip(y).zip(grad).zip(&*along) {
+            *grad_x = *y * (*grad - *along);
         }
-        let lines = grad_x.chunks_exact_mut(inner).zip(y.chunks_exact(inner)).zip(grad.chunks_exact(inner));
-        for ((grad_x, y), grad) in lines {
-            for (((grad_x, y), grad), total) in grad_x.iter_mut().zip(y).zip(grad).zip(&*total) {
-                *grad_x = *grad - y.exp() * *total;
-            }
+    }
+}
+
+#[inline(always)]
+fn log_softmax_backward_slice<T: Float>(y: &[T], grad: &[T], grad_x: &mut [T], total: &mut [T]) {
+    let inner = total.len();
+    if inner == 1 {
+        let total = lane_sum(grad);
+        grad_x.iter_mut().zip(y).zip(grad).for_each(|((grad_x, y), grad)| *grad_x = *grad - y.exp() * total);
+        return;
+    }
+    total.fill(T::ZERO);
+    for grad in grad.chunks_exact(inner) {
+        total.iter_mut().zip(grad).for_each(|(total, grad)| *total += *grad);
+    }
+    let lines = grad_x.chunks_exact_mut(inner).zip(y.chunks_exact(inner)).zip(grad.chunks_exact(inner));
+    for ((grad_x, y), grad) in lines {
+        for (((grad_x, y), grad), total) in grad_x.iter_mut().zip(y).zip(grad).zip(&*total) {
+            *grad_x = *grad - y.exp() * *total;
         }
-    });
+    }
 }
 
 fn slices_with<T: Float>(

@@ -1,9 +1,10 @@
 //! `stillhouse check`.
 
 use super::load::{open, plan_seed};
-use super::{ManifestArgs, WRONG};
+use super::{ManifestArgs, WRONG, show};
 use crate::manifest::{Diagnostics, Place, Severity, Sources, wants_color};
-use crate::train::{RunPlan, StagePlan};
+use crate::report::tell;
+use crate::train::{BoundPort, BoundTerm, RunPlan, StagePlan};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -26,18 +27,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match result {
         Ok((plan, found, sources)) => {
             if args.json {
-                println!("{:#}", json!({ "ok": true, "findings": findings(&found, &sources) }));
-            } else {
-                if !found.is_empty() {
-                    eprintln!("{}\n", found.render(&sources, wants_color()));
-                }
-                print!("{}", describe(&plan));
+                return show(&format!("{:#}\n", json!({ "ok": true, "findings": findings(&found, &sources) })));
             }
-            ExitCode::SUCCESS
+            if !found.is_empty() {
+                tell(&format!("{}\n", found.render(&sources, wants_color())));
+            }
+            show(&describe(&plan))
         }
         Err(wrong) => {
             if args.json {
-                println!("{:#}", json!({ "ok": false, "findings": findings(&wrong.found, &wrong.sources) }));
+                let _ = show(&format!("{:#}\n", json!({ "ok": false, "findings": findings(&wrong.found, &wrong.sources) })));
             } else {
                 wrong.print();
             }
@@ -97,7 +96,7 @@ fn describe_stage(stage: &StagePlan, plan: &RunPlan) -> String {
         for active in &phase.terms {
             for inner in &active.inner {
                 let reads = active.term.ports.iter().filter(|port| !port.reads.is_empty());
-                let reads: Vec<String> = reads.map(|port| format!("{} = {}", port.name, list(&port.reads))).collect();
+                let reads: Vec<String> = reads.map(|port| format!("{} = {}", port.name, list(port, &active.term))).collect();
                 let label = active.term.label(inner);
                 text.push_str(&format!("  term {label}: {} ({})\n", active.term.part.desc().name, reads.join(", ")));
             }
@@ -106,6 +105,12 @@ fn describe_stage(stage: &StagePlan, plan: &RunPlan) -> String {
     text
 }
 
-fn list(reads: &[crate::train::Read]) -> String {
-    reads.iter().map(crate::train::Read::text).collect::<Vec<_>>().join(" + ")
+/// What a port reads, with the connectors on the way.
+fn list(port: &BoundPort, term: &BoundTerm) -> String {
+    let one = |(tap, read): (usize, &crate::train::Read)| {
+        let connector = term.connectors.iter().find(|connector| connector.port == port.name && connector.tap == tap);
+        let chain = connector.into_iter().flat_map(|connector| &connector.chain);
+        chain.fold(read.text(), |text, part| format!("{text} -> {}", part.desc().name))
+    };
+    port.reads.iter().enumerate().map(one).collect::<Vec<_>>().join(" + ")
 }

@@ -1,12 +1,13 @@
 //! `stillhouse describe`.
 
 use super::plugins::discover;
-use super::{WRONG, print_error};
+use super::settings::{Setting, settings};
+use super::{WRONG, print_error, show};
 use crate::plugin::Component;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stillhouse_plugin::desc::{Kind, Port, Source};
+use stillhouse_plugin::desc::{Desc, Kind, Port, Source};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -31,13 +32,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(component) if args.json => {
             let plugin = &component.plugin;
             let from = json!({ "name": plugin.name, "version": plugin.version, "file": plugin.path, "sha256": plugin.sha256, "built_with": plugin.built_with });
-            println!("{:#}", json!({ "component": component.desc, "plugin": from }));
-            ExitCode::SUCCESS
+            show(&format!("{:#}\n", json!({ "component": component.desc, "plugin": from })))
         }
-        Ok(component) => {
-            print!("{}", text(component));
-            ExitCode::SUCCESS
-        }
+        Ok(component) => show(&text(component)),
         Err(error) => {
             print_error(&error.to_string(), &[], error.hint().as_deref());
             ExitCode::from(WRONG)
@@ -48,9 +45,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn text(component: &Component) -> String {
     let (desc, plugin) = (&component.desc, &component.plugin);
     let mut text = format!("{} {}\n", desc.kind.name(), component.full_name());
-    desc.doc.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
+    wrapped(&desc.doc, 98).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     if !desc.citation.is_empty() {
-        text.push_str(&format!("  source: {}\n", desc.citation));
+        wrapped(&format!("source: {}", desc.citation), 98).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     if desc.batch_coupled {
         text.push_str("  compares the samples of a batch, so batches cannot be accumulated\n");
@@ -62,8 +59,8 @@ fn text(component: &Component) -> String {
         text.push_str("\nports\n");
         desc.ports.iter().for_each(|port| text.push_str(&format!("  {:<18} {}\n", port.name, port_text(port))));
     }
-    text.push_str("\nsettings\n");
-    text.push_str(&settings(&desc.schema));
+    let all = settings(&desc.schema);
+    text.push_str(&format!("\nsettings\n{}\nin a manifest\n  {}\n", settings_text(&all), usage(desc, &all)));
     text.push_str(&format!("\n{} {}, {}\n  {}\n", plugin.name, plugin.version, plugin.built_with, plugin.path.display()));
     text
 }
@@ -85,42 +82,48 @@ fn port_text(port: &Port) -> String {
     text
 }
 
-/// One line a setting: name, type, default, what it is.
-fn settings(schema: &Value) -> String {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return "  none\n".into() };
-    let required: Vec<&str> = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    if properties.is_empty() {
-        return "  none\n".into();
-    }
-    let line = |(name, own): (&String, &Value)| {
-        let value = match own.get("default") {
-            Some(default) => format!("default {default}"),
-            None if required.contains(&name.as_str()) => "required".into(),
-            None => "optional".into(),
+/// Two lines a setting: name, default, what it may be; what it is.
+fn settings_text(all: &[Setting]) -> String {
+    let left = |one: &Setting| one.default.as_ref().map_or_else(|| one.name.clone(), |default| format!("{} = {default}", one.name));
+    let width = all.iter().map(|one| left(one).chars().count()).max().unwrap_or_default();
+    let mut text = String::new();
+    for one in all {
+        let need = match (&one.default, one.required) {
+            (Some(_), _) => "",
+            (None, true) => ", required",
+            (None, false) => ", optional",
         };
-        let what = own.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
-        format!("  {name:<18} {:<22} {value:<20} {what}\n", kind_text(own, schema))
-    };
-    properties.iter().map(line).collect()
+        text.push_str(&format!("  {:<width$}  {}{need}\n", left(one), one.kind));
+        wrapped(&one.doc, 96).iter().for_each(|line| text.push_str(&format!("      {line}\n")));
+    }
+    if text.is_empty() { "  none\n".into() } else { text }
 }
 
-/// Type and range of a setting.
-fn kind_text(own: &Value, schema: &Value) -> String {
-    if let Some(name) = own.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/$defs/")) {
-        return schema.get("$defs").and_then(|defs| defs.get(name)).map_or(name.to_owned(), |target| kind_text(target, schema));
+/// How a manifest uses it, with what has no default.
+fn usage(desc: &Desc, all: &[Setting]) -> String {
+    let ports = desc.ports.iter().filter(|port| port.default.is_none() && !port.optional);
+    let ports = ports.map(|port| match port.name.as_str() {
+        "student" | "teacher" => format!(", {} = \"...\"", port.name),
+        name => format!(", ports.{name} = \"...\""),
+    });
+    let needed: String = all.iter().filter(|one| one.required).map(|one| format!(", {} = ...", one.name)).collect();
+    let name = &desc.name;
+    match desc.kind {
+        Kind::Connector if needed.is_empty() => format!("connector = \"{name}\""),
+        Kind::Connector => format!("connector = {{ use = \"{name}\"{needed} }}"),
+        Kind::Module => format!("modules.\"layer3.0\" = {{ use = \"{name}\"{needed} }}"),
+        Kind::Loss | Kind::Distiller => format!("terms.{name} = {{ use = \"{name}\"{}{needed} }}", ports.collect::<String>()),
     }
-    let words = |list: &Value| list.as_array().map(|list| list.iter().map(|value| value.as_str().map_or(value.to_string(), str::to_owned)).collect::<Vec<_>>().join(" | "));
-    if let Some(choices) = own.get("enum").and_then(words) {
-        return choices;
-    }
-    if let Some(list) = own.get("oneOf").or_else(|| own.get("anyOf")).and_then(Value::as_array) {
-        return list.iter().map(|one| one.get("const").and_then(Value::as_str).map_or_else(|| kind_text(one, schema), str::to_owned)).collect::<Vec<_>>().join(" | ");
-    }
-    let mut text = own.get("type").and_then(|kind| kind.as_str().map(str::to_owned).or_else(|| words(kind))).unwrap_or_default();
-    for (key, sign) in [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")] {
-        if let Some(bound) = own.get(key) {
-            text.push_str(&format!(" {sign} {bound}"));
+}
+
+/// The words in lines of at most `width` columns.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split_whitespace() {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= width) {
+            Some(line) => line.push_str(&format!(" {word}")),
+            None => lines.push(word.to_owned()),
         }
     }
-    text
+    lines
 }

@@ -1,7 +1,7 @@
 //! `stillhouse eval`.
 
 use super::load::{open, plan_seed, use_threads};
-use super::{FAILED, ManifestArgs, WRONG, print_error};
+use super::{FAILED, ManifestArgs, WRONG, known_hint, print_error, show};
 use crate::train::{Metrics, Setup, TrainError, evaluate, load_model};
 use clap::ValueEnum;
 use serde_json::json;
@@ -49,12 +49,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
     use_threads(&setup);
     match measure(&setup, args) {
         Ok((model, metrics)) => {
-            if args.json {
-                println!("{:#}", json!({ "model": model, "metrics": metrics }));
-            } else {
-                println!("{model}: {}", text(&metrics));
-            }
-            ExitCode::SUCCESS
+            show(&match args.json {
+                true => format!("{:#}\n", json!({ "model": model, "metrics": metrics })),
+                false => format!("{model}: {}\n", text(&metrics)),
+            })
         }
         Err(code) => code,
     }
@@ -72,8 +70,7 @@ fn measure(setup: &Setup, args: &Args) -> Result<(String, Metrics), ExitCode> {
     };
     let name = args.model.clone().or_else(|| plan.models.keys().next().cloned()).unwrap_or_default();
     let Some(model) = plan.models.get(&name) else {
-        let known: Vec<&str> = plan.models.keys().map(String::as_str).collect();
-        return Err(wrong(format!("there is no model `{name}`"), Some(&format!("there are {}", known.join(", ")))));
+        return Err(wrong(format!("there is no model `{name}`"), Some(&known_hint(&name, plan.models.keys().map(String::as_str)))));
     };
     let has_weights = setup.manifest.models.get(&name).is_some_and(|entry| entry.weights.is_some());
     match &args.weights {

@@ -2,6 +2,7 @@
 
 use super::ManifestArgs;
 use crate::manifest::{self, Diagnostics, Severity, Sources, wants_color};
+use crate::report::tell;
 use crate::train::{RunPlan, Setup, plan};
 
 /// Why a manifest cannot be used; it was not shown yet.
@@ -13,9 +14,9 @@ pub(super) struct Wrong {
 impl Wrong {
     /// Prints everything that was found.
     pub(super) fn print(&self) {
-        eprintln!("{}", self.found.render(&self.sources, wants_color()));
         let errors = self.found.iter().filter(|one| one.severity == Severity::Error).count();
-        eprintln!("\n{errors} error{} in the manifest", if errors == 1 { "" } else { "s" });
+        let ending = if errors == 1 { "" } else { "s" };
+        tell(&format!("{}\n\n{errors} error{ending} in the manifest", self.found.render(&self.sources, wants_color())));
     }
 }
 

@@ -6,7 +6,10 @@ mod evaluate;
 mod load;
 mod plugins;
 mod run;
+mod settings;
 
+use crate::manifest::nearest;
+use crate::report;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,8 +60,7 @@ pub fn main() -> ExitCode {
         Command::Plugins(args) => plugins::run(&args),
         Command::Describe(args) => describe::run(&args),
         Command::Schema => {
-            println!("{:#}", crate::manifest::schema());
-            ExitCode::SUCCESS
+            show(&format!("{:#}\n", crate::manifest::schema()))
         }
     }
 }
@@ -68,13 +70,26 @@ const FAILED: u8 = 1;
 /// The code of a manifest or command line with mistakes.
 const WRONG: u8 = 2;
 
+/// Prints the result of a command.
+fn show(text: &str) -> ExitCode {
+    if report::show(text) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
 /// Prints an error with notes and hint.
 fn print_error(message: &str, notes: &[String], hint: Option<&str>) {
-    eprintln!("error: {message}");
-    for note in notes {
-        eprintln!("  {note}");
-    }
+    let mut text = format!("error: {message}");
+    notes.iter().for_each(|note| text.push_str(&format!("\n  {note}")));
     if let Some(hint) = hint {
-        eprintln!("\nhint: {hint}");
+        text.push_str(&format!("\n\nhint: {hint}"));
+    }
+    report::tell(&text);
+}
+
+/// The nearest of the known names, or all of them.
+fn known_hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    match nearest(name, known.iter().copied()) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => format!("there are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     }
 }

@@ -1,5 +1,6 @@
 //! `stillhouse plugins`.
 
+use super::show;
 use crate::manifest::RESERVED_TERM_KEYS;
 use crate::plugin::{Registry, SearchPaths};
 use serde_json::json;
@@ -26,12 +27,7 @@ pub(super) fn discover(paths: &[PathBuf], allow_abort: bool) -> Registry {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let registry = discover(&args.paths, args.allow_abort);
-    if args.json {
-        println!("{:#}", as_json(&registry));
-    } else {
-        print!("{}", as_text(&registry));
-    }
-    ExitCode::SUCCESS
+    show(&if args.json { format!("{:#}\n", as_json(&registry)) } else { as_text(&registry) })
 }
 
 fn as_json(registry: &Registry) -> serde_json::Value {
@@ -70,6 +66,7 @@ fn as_text(registry: &Registry) -> String {
     }
     for one in registry.refused() {
         text.push_str(&format!("refused: {}\n", one.error));
+        one.error.hint().iter().for_each(|hint| text.push_str(&format!("  hint: {hint}\n")));
     }
     if registry.plugins().is_empty() {
         text.push_str("no plugin was found\n");

@@ -30,14 +30,20 @@ impl Env<'_> {
     fn param(&self, suffix: &str) -> Option<Tensor> {
         let entry = self.params.get(&self.name(suffix))?;
         let is_parameter = entry.kind == ParamKind::Parameter;
-        Some(if is_parameter && self.trained(suffix) { entry.var.as_tensor().clone() } else { entry.var.as_detached_tensor() })
+        Some(if is_parameter && self.trained(suffix) {
+            entry.var.as_tensor().clone()
+        } else {
+            entry.var.as_detached_tensor()
+        })
     }
 
     /// A running statistic, as earlier frames of this forward left it.
     fn moved(&self, suffix: &str) -> Result<Tensor> {
         let name = self.name(suffix);
         let value = |staged: &StagedIn| match &staged.change {
-            Staged::Whole { name: known, value } if *known == name && std::ptr::eq(&*staged.params, self.params) => Some(value.clone()),
+            Staged::Whole { name: known, value } if *known == name && std::ptr::eq(&*staged.params, self.params) => {
+                Some(value.clone())
+            }
             _ => None,
         };
         self.staged.iter().rev().find_map(value).map_or_else(|| self.needed(suffix), Ok)
@@ -56,7 +62,9 @@ pub(super) fn run_layer(kind: &LayerKind, inputs: &[Tensor], env: &Env<'_>) -> R
     }
     let output = match kind {
         LayerKind::BatchNorm { eps, momentum } => return batch_norm(x, *eps, *momentum, env),
-        LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::LayerNorm { .. } => parametric(kind, x, env)?,
+        LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::LayerNorm { .. } => {
+            parametric(kind, x, env)?
+        }
         LayerKind::Linear { .. } => linear(x, env)?,
         LayerKind::Flatten => x.reshape((x.dim(0)?, x.dims()[1..].iter().product::<usize>()))?,
         LayerKind::Reshape { shape } => {
@@ -108,7 +116,8 @@ fn batch_norm(x: &Tensor, eps: f64, momentum: f64, env: &Env<'_>) -> Result<(Ten
         return Ok((y, vec![]));
     }
     let outputs = run_op(&Op::BatchNormTrain { eps }, &[x, &weight, &bias], x.device())?;
-    let [y, mean, variance] = <[Tensor; 3]>::try_from(outputs).map_err(|_| candle_core::Error::Msg("wants three results".into()))?;
+    let [y, mean, variance] =
+        <[Tensor; 3]>::try_from(outputs).map_err(|_| candle_core::Error::Msg("wants three results".into()))?;
     let moved = |new: &Tensor, suffix: &str| -> Result<Staged> {
         let value = (env.moved(suffix)?.affine(1.0 - momentum, 0.0)? + new.detach().affine(momentum, 0.0)?)?;
         Ok(Staged::Whole { name: env.name(suffix), value })

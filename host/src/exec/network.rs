@@ -44,7 +44,7 @@ pub struct Network {
     pub name: String,
     /// The layers.
     pub graph: Graph,
-    /// Parameters and buffers of the layers, `<path>.weight`. A module's stand here, too, as `<path>.<name>`.
+    /// Parameters and buffers of the layers, `<path>.weight`. A module has its own.
     pub params: Rc<ParamSet>,
     /// Modules by layer.
     pub modules: BTreeMap<usize, ModuleSlot>,
@@ -62,7 +62,13 @@ impl Network {
     ///
     /// # Errors
     /// A layer does not fit, or a module refuses its place.
-    pub fn new(name: &str, graph: Graph, params: Rc<ParamSet>, over_time: bool, mut modules: BTreeMap<usize, ModuleSlot>) -> Result<Network, NetworkError> {
+    pub fn new(
+        name: &str,
+        graph: Graph,
+        params: Rc<ParamSet>,
+        over_time: bool,
+        mut modules: BTreeMap<usize, ModuleSlot>,
+    ) -> Result<Network, NetworkError> {
         let float = if params.float() == candle_core::DType::F64 { DType::F64 } else { DType::F32 };
         let mut shapes: Vec<Meta> = vec![];
         for (index, layer) in graph.layers.iter().enumerate() {
@@ -73,7 +79,13 @@ impl Network {
                 None => {
                     let refs: Vec<&Meta> = inputs.iter().collect();
                     for spec in layer.kind.params(refs[0]).map_err(wrong)? {
-                        params.add(&format!("{}.{}", layer.path, spec.suffix), &spec.shape, DType::F32, &spec.init, spec.kind)?;
+                        params.add(
+                            &format!("{}.{}", layer.path, spec.suffix),
+                            &spec.shape,
+                            DType::F32,
+                            &spec.init,
+                            spec.kind,
+                        )?;
                     }
                     layer.kind.infer(&refs).map_err(wrong)?
                 }
@@ -101,8 +113,19 @@ impl Network {
     /// module's (`<path>.`).
     pub fn sets(&self) -> Vec<(String, Rc<ParamSet>)> {
         let own = std::iter::once((String::new(), self.params.clone()));
-        let module = |(index, slot): (&usize, &ModuleSlot)| (format!("{}.", self.graph.layers[*index].path), slot.part.params().clone());
+        let module = |(index, slot): (&usize, &ModuleSlot)| {
+            (format!("{}.", self.graph.layers[*index].path), slot.part.params().clone())
+        };
         own.chain(self.modules.iter().map(module)).collect()
+    }
+
+    /// The set that holds a parameter or buffer of this full name, and its name there.
+    pub fn parameter(&self, full: &str) -> Option<(Rc<ParamSet>, String)> {
+        let inner = |(prefix, set): (String, Rc<ParamSet>)| {
+            let name = full.strip_prefix(&prefix)?;
+            set.contains(name).then(|| (set.clone(), name.to_owned()))
+        };
+        self.sets().into_iter().find_map(inner)
     }
 
     /// Parameters on which these points depend, by full name.
@@ -153,7 +176,8 @@ fn bind_module(slot: &mut ModuleSlot, input: &Meta) -> Result<Meta, NetworkError
     let output = of(role::OUTPUT).next().map(|(.., meta, _)| meta.clone());
     slot.state = of(role::STATE).map(|(_, name, ..)| name.clone()).collect();
     slot.values = of(role::VALUE).map(|(_, name, meta, _)| (name.clone(), meta.clone())).collect();
-    let state: Vec<TracePort> = of(role::STATE).map(|(_, name, meta, _)| port(&format!("state.{name}"), meta)).collect();
+    let state: Vec<TracePort> =
+        of(role::STATE).map(|(_, name, meta, _)| port(&format!("state.{name}"), meta)).collect();
     let wrong = |message: String| OpError::Result { part: slot.part.label().into(), message };
     let output = output.ok_or_else(|| wrong("gave no output".into()))?;
     if output.shape.first() != Some(&TRACE_BATCH) {

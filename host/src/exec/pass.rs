@@ -74,7 +74,14 @@ impl Network {
         Ok(out)
     }
 
-    fn frame(&self, x: Tensor, spec: &PassSpec, moment: &Moment, states: &mut States, out: &mut Forward) -> Result<(), NetworkError> {
+    fn frame(
+        &self,
+        x: Tensor,
+        spec: &PassSpec,
+        moment: &Moment,
+        states: &mut States,
+        out: &mut Forward,
+    ) -> Result<(), NetworkError> {
         let needed = self.graph.needed(&spec.want);
         let last_use = last_readers(&self.graph, &needed);
         let mut values: Vec<Option<Tensor>> = vec![None; self.graph.layers.len()];
@@ -119,7 +126,15 @@ impl Network {
         !names.is_empty() && names.iter().all(|name| spec.frozen.contains(&format!("{path}.{name}")))
     }
 
-    fn module(&self, index: usize, inputs: &[Tensor], spec: &PassSpec, moment: &Moment, states: &mut States, out: &mut Forward) -> Result<Tensor, NetworkError> {
+    fn module(
+        &self,
+        index: usize,
+        inputs: &[Tensor],
+        spec: &PassSpec,
+        moment: &Moment,
+        states: &mut States,
+        out: &mut Forward,
+    ) -> Result<Tensor, NetworkError> {
         let layer = &self.graph.layers[index];
         let missing = || NetworkError::Layer { path: layer.path.clone(), message: "its module is missing".into() };
         let slot = self.modules.get(&index).ok_or_else(missing)?;

@@ -26,8 +26,13 @@ impl GraphBuilder {
     pub fn layer(&mut self, path: &str, kind: LayerKind, inputs: &[&Source]) -> Result<Source, String> {
         self.check_path(path)?;
         let metas: Vec<Meta> = inputs.iter().map(|input| self.meta(input)).collect::<Result<_, _>>()?;
-        let meta = kind.infer(&metas.iter().collect::<Vec<_>>()).map_err(|reason| format!("layer `{path}`: {reason}"))?;
-        self.layers.push(Layer { path: path.into(), kind, inputs: inputs.iter().map(|input| (*input).clone()).collect() });
+        let meta =
+            kind.infer(&metas.iter().collect::<Vec<_>>()).map_err(|reason| format!("layer `{path}`: {reason}"))?;
+        self.layers.push(Layer {
+            path: path.into(),
+            kind,
+            inputs: inputs.iter().map(|input| (*input).clone()).collect(),
+        });
         self.shapes.push(meta);
         Ok(Source::Layer(self.layers.len() - 1))
     }
@@ -71,7 +76,8 @@ impl GraphBuilder {
     }
 
     fn check_path(&self, path: &str) -> Result<(), String> {
-        let taken = self.layers.iter().any(|layer| layer.path == path) || self.groups.iter().any(|group| group.path == path);
+        let taken =
+            self.layers.iter().any(|layer| layer.path == path) || self.groups.iter().any(|group| group.path == path);
         match path {
             INPUT | LOGITS => Err(format!("`{path}` is reserved")),
             _ if path.is_empty() || path.contains([':', '*', ' ']) => Err(format!("`{path}` is no path")),

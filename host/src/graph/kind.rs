@@ -312,9 +312,12 @@ impl LayerKind {
             LayerKind::MaxPool { kernel, stride, padding } => {
                 Op::MaxPool2d { kernel: kernel.0, stride: stride.unwrap_or(*kernel).0, padding: padding.0 }
             }
-            LayerKind::AvgPool { kernel, stride, padding } => {
-                Op::AvgPool2d { kernel: kernel.0, stride: stride.unwrap_or(*kernel).0, padding: padding.0, count_padding: true }
-            }
+            LayerKind::AvgPool { kernel, stride, padding } => Op::AvgPool2d {
+                kernel: kernel.0,
+                stride: stride.unwrap_or(*kernel).0,
+                padding: padding.0,
+                count_padding: true,
+            },
             LayerKind::AdaptiveAvgPool { size } => Op::AdaptiveAvgPool2d { size: size.0 },
             LayerKind::GlobalAvgPool => Op::Mean { keep: false, dims: (2..rank).collect() },
             LayerKind::Resize { size, filter: Resize::Bilinear } => Op::ResizeBilinear { size: size.0 },
@@ -359,7 +362,8 @@ impl LayerKind {
             return first_of(op.infer(&inputs[..1])?);
         }
         if let Some(op) = self.parametric_op(rank) {
-            let params: Vec<Meta> = self.params(first)?.into_iter().map(|spec| Meta::new(spec.shape, first.dtype)).collect();
+            let params: Vec<Meta> =
+                self.params(first)?.into_iter().map(|spec| Meta::new(spec.shape, first.dtype)).collect();
             return first_of(op.infer(&std::iter::once(*first).chain(&params).collect::<Vec<_>>())?);
         }
         match self {

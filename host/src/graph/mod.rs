@@ -148,7 +148,8 @@ impl Graph {
 
     /// Layers that no layer reads.
     fn unread(&self) -> impl Iterator<Item = usize> + use<> {
-        let read: BTreeSet<usize> = self.layers.iter().flat_map(|layer| &layer.inputs).filter_map(Source::layer).collect();
+        let read: BTreeSet<usize> =
+            self.layers.iter().flat_map(|layer| &layer.inputs).filter_map(Source::layer).collect();
         (0..self.layers.len()).filter(move |index| !read.contains(index))
     }
 
@@ -167,7 +168,9 @@ impl Graph {
             let inputs = layer.inputs.iter().filter_map(source).collect();
             layers.push(Layer { path: layer.path.clone(), kind: layer.kind.clone(), inputs });
         }
-        let group = |group: &Group| Some(Group { path: group.path.clone(), input: source(&group.input)?, output: moved(group.output)? });
+        let group = |group: &Group| {
+            Some(Group { path: group.path.clone(), input: source(&group.input)?, output: moved(group.output)? })
+        };
         self.groups = self.groups.iter().filter_map(group).collect();
         self.output = moved(self.output).unwrap_or(0);
         self.layers = layers;

@@ -33,7 +33,11 @@ impl LayerKind {
     /// A sentence that says what does not fit.
     pub fn params(&self, input: &Meta) -> Result<Vec<ParamSpec>, String> {
         let map = |what: &str| {
-            if input.shape.len() == 4 { Ok(input.shape[1]) } else { Err(format!("{what} wants [C, H, W], got {:?}", &input.shape[1..])) }
+            if input.shape.len() == 4 {
+                Ok(input.shape[1])
+            } else {
+                Err(format!("{what} wants [C, H, W], got {:?}", &input.shape[1..]))
+            }
         };
         let weight = |init: &Option<Init>| init.clone().unwrap_or_else(Init::layer_default);
         match self {

@@ -143,7 +143,8 @@ impl<'s> Checker<'s> {
             true => format!("missing key `{name}`"),
             false => format!("missing key `{name}` in `{path}`"),
         };
-        self.problems.push(Diagnostic::error(message).at(path, Part::Key));
+        let hint = (path.is_root() && name == "manifest").then(|| "begin the file with `manifest = 1`".to_owned());
+        self.problems.push(Diagnostic::error(message).at(path, Part::Key).maybe_hint(hint));
     }
 }
 

@@ -56,7 +56,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<(Manifest, Sources), Lo
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
-            let message = format!("cannot read the manifest `{}`: {error}", path.display());
+            let message = format!("cannot read the manifest `{}`: {}", path.display(), cause(&error));
             loader.problems.push(Diagnostic::error(message));
             return Err(loader.fail());
         }
@@ -158,8 +158,9 @@ impl Loader {
         match std::fs::read_to_string(path) {
             Ok(text) => self.read(path, text),
             Err(error) => {
-                let message = format!("cannot read `{}`, which this manifest extends: {error}", path.display());
-                self.problems.push(Diagnostic::error(message).at_span(written));
+                let message = format!("cannot read `{}`, which this manifest extends: {}", path.display(), cause(&error));
+                let problem = Diagnostic::error(message).at_span(written);
+                self.problems.push(problem.hint("the path starts at the folder of this manifest"));
                 None
             }
         }
@@ -195,9 +196,26 @@ pub(super) fn syntax_error(error: &toml_edit::TomlError, text: &str, source: usi
     let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
     let is_bare_equals = before.trim_end_matches([' ', '\t']).ends_with('=')
         && after.lines().next().is_none_or(|line| line.trim().is_empty());
-    let message = if is_bare_equals { "missing value after `=`" } else { error.message().trim_end_matches('.') };
+    let said = error.message().trim_end_matches('.');
+    let (message, hint) = match said {
+        _ if is_bare_equals => ("missing value after `=`".to_owned(), None),
+        "duplicate key" => {
+            let key = error.span().and_then(|range| text.get(range)).unwrap_or_default();
+            (format!("the key `{key}` is there already"), Some("rename one of the two, or remove it".to_owned()))
+        }
+        _ => (said.to_owned(), None),
+    };
     let span = error.span().map(|range| Span { source, range: range.start + offset..range.end + offset });
-    Diagnostic::error(message).at_span(span)
+    Diagnostic::error(message).at_span(span).maybe_hint(hint)
+}
+
+/// What the system says of a file, without its number.
+fn cause(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::InvalidData => "it is no text in UTF-8".to_owned(),
+        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    }
 }
 
 /// Brings `[data]` with the keys of one set to the form `[data.main]`; whether it was that.

@@ -105,7 +105,7 @@ pub struct Layer {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(from = "PartUseForm")]
 pub struct PartUse {
-    /// Name of the part, `plugin/part` where two plugins share it.
+    /// Name of the part, `plugin::part` where two plugins share it.
     pub use_: String,
     /// The part's own config, checked by its plugin.
     pub config: Config,

@@ -6,6 +6,7 @@
 /// # use stillhouse::manifest::nearest;
 /// assert_eq!(nearest("temprature", ["temperature", "weight"]), Some("temperature"));
 /// assert_eq!(nearest("aug", ["augment", "split"]), Some("augment"));
+/// assert_eq!(nearest("kdd", ["dkd", "kd"]), Some("kd"));
 /// assert_eq!(nearest("lr", ["temperature", "weight"]), None);
 /// ```
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -17,7 +18,9 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let distance = strsim::damerau_levenshtein(&name, &candidate);
         let is_long = name.len().min(candidate.len()) >= 3;
         let begins = is_long && (candidate.starts_with(&name) || name.starts_with(&candidate));
-        (distance <= allowed || begins).then_some((distance > allowed, distance))
+        // Of two that are as near, the one that begins alike.
+        let differs_early = candidate.chars().next() != name.chars().next();
+        (distance <= allowed || begins).then_some((distance > allowed, distance, differs_early))
     };
     let scored = candidates.into_iter().filter_map(|candidate| Some((score(candidate)?, candidate)));
     scored.min_by_key(|(score, _)| *score).map(|(_, candidate)| candidate)

@@ -15,7 +15,7 @@ pub const RESERVED_TERM_KEYS: &[&str] =
 /// A loss or a distiller at work; keys besides these are the part's own config.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct Term {
-    /// Name of the part, `plugin/part` where two plugins share it.
+    /// Name of the part, `plugin::part` where two plugins share it.
     #[serde(rename = "use")]
     pub use_: String,
     /// Factor of the term in the total: a number, or one that changes over time.

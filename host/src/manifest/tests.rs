@@ -148,7 +148,7 @@ fn manifest_full_is_read() {
     assert_eq!(manifest.models["student"].modules["b.conv"].config["sigma"], json!(2));
     let distil = &manifest.stage["distil"];
     assert_eq!(distil.epochs, Some(30.5));
-    assert_eq!(distil.best, Best { metric: "loss".to_owned(), mode: Goal::Min });
+    assert_eq!(distil.best, Best { metric: "loss".to_owned(), mode: Some(Goal::Min) });
     assert_eq!(distil.phases["first"].passes["back"].mode, Some(PassMode::Eval));
     assert_eq!(manifest.stage_order(), ["warm", "distil"]);
 }

@@ -162,7 +162,8 @@ error: missing key `train` in `stage.one`
 5 | [stage.one]
   |        ^^^"
     );
-    assert_eq!(problems(&changed("manifest = 1", "")), "error: missing key `manifest`\n--> m.toml");
+    let missing = problems(&changed("manifest = 1", ""));
+    assert_eq!(missing, "error: missing key `manifest`\n--> m.toml\n  |\n  = hint: begin the file with `manifest = 1`");
     assert_eq!(first_line("terms.task.use = 'ce'", "terms = {}"), "error: `stage.one.terms` must not be empty");
 }
 
@@ -221,11 +222,13 @@ error: missing value after `=`
     assert_eq!(
         problems(&changed("epochs = 2", "epochs = 2\nepochs = 3")),
         "\
-error: duplicate key
+error: the key `epochs` is there already
  --> m.toml:8:1
   |
 8 | epochs = 3
-  | ^^^^^^"
+  | ^^^^^^
+  |
+  = hint: rename one of the two, or remove it"
     );
     assert_eq!(first_line("[stage.one]", "[stage.one"), "error: unclosed table, expected `]`");
 }

@@ -48,13 +48,14 @@ fn kind(layer: &Layer) -> Result<LayerKind, ModelError> {
 }
 
 fn inputs(net: &GraphBuilder, layer: &Layer, last: &Source) -> Result<Vec<Source>, ModelError> {
-    let names: &[String] = layer.from.as_ref().map(|from| &**from).unwrap_or_default();
+    let names: &[String] = layer.from.as_deref().unwrap_or_default();
     if names.is_empty() {
         return Ok(vec![last.clone()]);
     }
     let find = |name: &String| {
         net.find(name).ok_or_else(|| {
-            let wrong = ModelError::new(format!("layer `{}` reads `{name}`, which is no layer before it", layer.name)).at("from");
+            let wrong = ModelError::new(format!("layer `{}` reads `{name}`, which is no layer before it", layer.name))
+                .at("from");
             match nearest(name, net.paths()) {
                 Some(close) => wrong.hint(format!("did you mean `{close}`?")),
                 None => wrong.hint("`input` is the input of the network"),

@@ -67,9 +67,19 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
-    Family { kind: "resnet", build: resnet::build, short: resnet::short, examples: &["resnet8", "resnet20", "resnet56", "resnet8x4"] },
+    Family {
+        kind: "resnet",
+        build: resnet::build,
+        short: resnet::short,
+        examples: &["resnet8", "resnet20", "resnet56", "resnet8x4"],
+    },
     Family { kind: "mlp", build: mlp::build, short: mlp::short, examples: &["mlp"] },
-    Family { kind: "vgg", build: vgg::build, short: vgg::short, examples: &["vgg8", "vgg11", "vgg13", "vgg16", "vgg19"] },
+    Family {
+        kind: "vgg",
+        build: vgg::build,
+        short: vgg::short,
+        examples: &["vgg8", "vgg11", "vgg13", "vgg16", "vgg19"],
+    },
 ];
 
 /// Short names that always exist, for messages and completion.

@@ -60,7 +60,7 @@ pub(super) fn build(table: &Map<String, Value>, frame: &Frame) -> Result<Graph, 
     for (group, stride) in [(1, 1), (2, 2), (3, 2)] {
         let (path, start) = (format!("layer{group}"), x.clone());
         for block in 0..(depth - 2) / 6 {
-            let channels = width * factor << (group - 1);
+            let channels = (width * factor) << (group - 1);
             x = basic_block(&mut net, &format!("{path}.{block}"), channels, if block == 0 { stride } else { 1 }, &x)?;
         }
         net.group(&path, &start, &x)?;
@@ -74,7 +74,14 @@ fn init() -> Init {
     Init::KaimingNormal { gain: 2f64.sqrt(), fan_out: true }
 }
 
-fn conv_norm(net: &mut GraphBuilder, conv: &str, norm: &str, out: usize, [kernel, stride, padding]: [usize; 3], x: &Source) -> Result<Source, String> {
+fn conv_norm(
+    net: &mut GraphBuilder,
+    conv: &str,
+    norm: &str,
+    out: usize,
+    [kernel, stride, padding]: [usize; 3],
+    x: &Source,
+) -> Result<Source, String> {
     let x = net.layer(conv, LayerKind::conv(out, kernel, stride, padding, init()), &[x])?;
     net.layer(norm, LayerKind::batch_norm(), &[&x])
 }
@@ -85,7 +92,11 @@ fn basic_block(net: &mut GraphBuilder, path: &str, out: usize, stride: usize, x:
     let y = net.layer(&at("relu1"), LayerKind::Relu, &[&y])?;
     let y = conv_norm(net, &at("conv2"), &at("bn2"), out, [3, 1, 1], &y)?;
     let same = net.shape(x) == net.shape(&y);
-    let shortcut = if same { x.clone() } else { conv_norm(net, &at("downsample.0"), &at("downsample.1"), out, [1, stride, 0], x)? };
+    let shortcut = if same {
+        x.clone()
+    } else {
+        conv_norm(net, &at("downsample.0"), &at("downsample.1"), out, [1, stride, 0], x)?
+    };
     let y = net.layer(&at("add"), LayerKind::Add, &[&y, &shortcut])?;
     let y = net.layer(&at("relu2"), LayerKind::Relu, &[&y])?;
     net.group(path, x, &y)?;

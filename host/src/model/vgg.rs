@@ -68,10 +68,20 @@ fn pool(net: &mut GraphBuilder, at: usize, x: &Source) -> Result<Source, String>
     if net.shape(x).iter().skip(1).any(|len| *len < 2) {
         return Ok(x.clone());
     }
-    net.layer(&format!("pool{at}"), LayerKind::MaxPool { kernel: Pair([2; 2]), stride: None, padding: Pair([0; 2]) }, &[x])
+    net.layer(
+        &format!("pool{at}"),
+        LayerKind::MaxPool { kernel: Pair([2; 2]), stride: None, padding: Pair([0; 2]) },
+        &[x],
+    )
 }
 
-fn convolutions(net: &mut GraphBuilder, block: usize, count: usize, channels: usize, start: &Source) -> Result<Source, String> {
+fn convolutions(
+    net: &mut GraphBuilder,
+    block: usize,
+    count: usize,
+    channels: usize,
+    start: &Source,
+) -> Result<Source, String> {
     let mut x = start.clone();
     for i in 0..count {
         let at = |part: usize| format!("block{block}.{}", 3 * i + part);

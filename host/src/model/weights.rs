@@ -55,8 +55,12 @@ impl WeightsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             WeightsError::Missing(_) => Some("train the model in a stage of its own, or correct the path".into()),
-            WeightsError::MissingTensor { close: Some(close), .. } => Some(format!("the file has `{close}`; is this another architecture?")),
-            WeightsError::MissingTensor { .. } | WeightsError::Shape { .. } => Some("the weights are of another architecture, number of classes or of channels".into()),
+            WeightsError::MissingTensor { close: Some(close), .. } => {
+                Some(format!("the file has `{close}`; is this another architecture?"))
+            }
+            WeightsError::MissingTensor { .. } | WeightsError::Shape { .. } => {
+                Some("the weights are of another architecture, number of classes or of channels".into())
+            }
             WeightsError::File { .. } => None,
         }
     }
@@ -72,9 +76,7 @@ pub fn read(path: &Path) -> Result<HashMap<String, Tensor>, WeightsError> {
     }
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending {
-        "pth" | "pt" | "bin" => {
-            read_pickle(path).map(without_prefix).map_err(|error| WeightsError::file(path, error))
-        }
+        "pth" | "pt" | "bin" => read_pickle(path).map(without_prefix).map_err(|error| WeightsError::file(path, error)),
         _ => candle_core::safetensors::load(path, &Device::Cpu).map_err(|error| WeightsError::file(path, error)),
     }
 }
@@ -119,7 +121,10 @@ pub fn load_weights(path: &Path, params: &ParamSet) -> Result<(), WeightsError> 
         }
         found.push((name, tensor));
     }
-    found.into_iter().try_for_each(|(name, tensor)| params.assign(&name, tensor)).map_err(|error| WeightsError::file(path, error))
+    found
+        .into_iter()
+        .try_for_each(|(name, tensor)| params.assign(&name, tensor))
+        .map_err(|error| WeightsError::file(path, error))
 }
 
 /// Writes parameters and buffers as safetensors, in `f32`, under their own names: first to a file beside, then renamed, so

@@ -34,7 +34,9 @@ pub(super) fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     let flat = tensor.flatten_all()?;
     Ok(match tensor.dtype() {
         CandleType::F64 => flat.to_vec1::<f64>()?.into_iter().flat_map(f64::to_ne_bytes).collect(),
-        CandleType::I64 | CandleType::U32 => flat.to_dtype(CandleType::I64)?.to_vec1::<i64>()?.into_iter().flat_map(i64::to_ne_bytes).collect(),
+        CandleType::I64 | CandleType::U32 => {
+            flat.to_dtype(CandleType::I64)?.to_vec1::<i64>()?.into_iter().flat_map(i64::to_ne_bytes).collect()
+        }
         CandleType::U8 => flat.to_vec1::<u8>()?,
         _ => flat.to_dtype(CandleType::F32)?.to_vec1::<f32>()?.into_iter().flat_map(f32::to_ne_bytes).collect(),
     })
@@ -76,8 +78,8 @@ fn whole_numbers(op: &Op, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
         return Ok(None);
     }
     let wide = |value: &&Tensor| value.detach().to_dtype(CandleType::F64);
-    let wide = match op {
-        Op::Gather { .. } | Op::IndexSelect { .. } => vec![wide(&inputs[0])?, inputs[1].clone()],
+    let wide = match (op, inputs) {
+        (Op::Gather { .. } | Op::IndexSelect { .. }, [x, index]) => vec![wide(x)?, (*index).clone()],
         _ => inputs.iter().map(wide).collect::<Result<Vec<_>>>()?,
     };
     let results = run(op, &wide.iter().collect::<Vec<_>>(), wide[0].device())?;
@@ -95,7 +97,9 @@ fn wrong_count(op: &Op, count: usize) -> candle_core::Error {
 
 fn make(op: &Op, device: &Device) -> Result<Tensor> {
     match op {
-        Op::Full { value, dtype, shape } => Tensor::full(*value, shape.as_slice(), device)?.to_dtype(to_candle_dtype(*dtype)),
+        Op::Full { value, dtype, shape } => {
+            Tensor::full(*value, shape.as_slice(), device)?.to_dtype(to_candle_dtype(*dtype))
+        }
         Op::Eye { n, dtype } => Tensor::eye(*n, to_candle_dtype(*dtype), device),
         Op::Arange { n, dtype } => {
             let values: Vec<f64> = (0..*n).map(|i| i as f64).collect();
@@ -197,7 +201,9 @@ fn several(op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
         (Op::Where, [mask, a, b]) if mask.dtype() == a.dtype() => native::where_cond(mask, a, b),
         (Op::Where, [mask, a, b]) => native::where_cond(&mask.detach().ne(0.0)?, a, b),
         (Op::Conv2d { .. } | Op::ConvTranspose2d { .. }, [x, weight, bias]) => convolution(op, x, weight, Some(bias)),
-        (Op::LayerNorm { dims, eps }, [x, weight, bias]) => native::layer_norm(x, *dims, Some(weight), Some(bias), *eps),
+        (Op::LayerNorm { dims, eps }, [x, weight, bias]) => {
+            native::layer_norm(x, *dims, Some(weight), Some(bias), *eps)
+        }
         (Op::BatchNormEval { eps }, [x, weight, bias, mean, variance]) => {
             native::batch_norm_eval(x, mean, variance, Some(weight), Some(bias), *eps)
         }
@@ -231,9 +237,11 @@ fn normalize(x: &Tensor, dims: &[usize], eps: f64) -> Result<Tensor> {
     let order: Vec<usize> = kept.iter().chain(dims).copied().collect();
     let moved = x.permute(order.as_slice())?;
     let shape = moved.dims().to_vec();
-    let rows: Vec<usize> = kept.iter().map(|dim| x.dims()[*dim]).chain([dims.iter().map(|dim| x.dims()[*dim]).product()]).collect();
+    let rows: Vec<usize> =
+        kept.iter().map(|dim| x.dims()[*dim]).chain([dims.iter().map(|dim| x.dims()[*dim]).product()]).collect();
     let flat = native::l2_normalize(&moved.contiguous()?.reshape(rows)?, kept.len(), eps)?;
-    let back: Vec<usize> = (0..x.rank()).map(|dim| order.iter().position(|moved| *moved == dim).unwrap_or(dim)).collect();
+    let back: Vec<usize> =
+        (0..x.rank()).map(|dim| order.iter().position(|moved| *moved == dim).unwrap_or(dim)).collect();
     flat.reshape(shape)?.permute(back)
 }
 

@@ -6,7 +6,7 @@ use stillhouse_plugin::abi::{AbiError, code};
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {
     /// The part said so, panicked, or asked for an operation that failed.
-    #[error("`{part}`: {message}")]
+    #[error("{}: {message}", ticked(part))]
     Part {
         /// Term or path of the part, and its component.
         part: String,
@@ -16,7 +16,7 @@ pub enum OpError {
         code: u32,
     },
     /// The part gave something that its kind must not give.
-    #[error("`{part}` {message}")]
+    #[error("{} {message}", ticked(part))]
     Result {
         /// Term or path of the part, and its component.
         part: String,
@@ -26,6 +26,11 @@ pub enum OpError {
     /// candle failed outside of a part.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// A name in backticks, unless it has some.
+fn ticked(part: &str) -> String {
+    if part.contains('`') { part.to_owned() } else { format!("`{part}`") }
 }
 
 impl OpError {

@@ -26,11 +26,13 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
         Err(error) => return fail(error.message.into_string()),
     };
     if let Some(trace) = &session.trace {
-        let inputs = values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
+        let inputs =
+            values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
         let node = Node::Fused { name: name.into(), inputs };
         return Value::Symbolic(trace.borrow_mut().push(node, Meta::new(shape, first.dtype)));
     }
-    let tensors: Vec<&Tensor> = values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
+    let tensors: Vec<&Tensor> =
+        values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
     match packed_custom_op(&tensors, &shape, Box::new(Crossing { name: name.into(), shape: shape.clone(), op })) {
         Ok(tensor) => Value::Concrete(tensor),
         Err(error) => {
@@ -60,6 +62,9 @@ fn view_mut<'a, T>(values: Option<&mut [T]>, shape: &'a [usize], dtype: DType) -
     ViewMut { data, shape: RSlice::from_slice(shape), dtype: dtype as u32, device: 0 }
 }
 
+/// Inputs, their shapes, the output and its gradient.
+type Past<'a, T> = (&'a [&'a [T]], &'a [&'a [usize]], &'a [T], &'a [T]);
+
 impl Crossing {
     fn forward<T>(&self, ins: &[&[T]], shapes: &[&[usize]], out: &mut [T], dtype: DType) -> Outcome {
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
@@ -67,7 +72,7 @@ impl Crossing {
         self.op.forward(RSlice::from_slice(&views), out).into_result().map_err(|error| error.message.into_string())
     }
 
-    fn backward<T>(&self, call: (&[&[T]], &[&[usize]], &[T], &[T]), grads: &mut GradSlots<'_, T>, dtype: DType) -> Outcome {
+    fn backward<T>(&self, call: Past<'_, T>, grads: &mut GradSlots<'_, T>, dtype: DType) -> Outcome {
         let (ins, shapes, out, grad) = call;
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
         let mut wanted: Vec<ViewMut<'_>> =
@@ -91,11 +96,25 @@ impl ManyOp for Crossing {
         self.forward(ins, shapes, out, DType::F64)
     }
 
-    fn backward_f32(&self, ins: &[&[f32]], shapes: &[&[usize]], out: &[f32], grad: &[f32], grads: &mut GradSlots<'_, f32>) -> Outcome {
+    fn backward_f32(
+        &self,
+        ins: &[&[f32]],
+        shapes: &[&[usize]],
+        out: &[f32],
+        grad: &[f32],
+        grads: &mut GradSlots<'_, f32>,
+    ) -> Outcome {
         self.backward((ins, shapes, out, grad), grads, DType::F32)
     }
 
-    fn backward_f64(&self, ins: &[&[f64]], shapes: &[&[usize]], out: &[f64], grad: &[f64], grads: &mut GradSlots<'_, f64>) -> Outcome {
+    fn backward_f64(
+        &self,
+        ins: &[&[f64]],
+        shapes: &[&[usize]],
+        out: &[f64],
+        grad: &[f64],
+        grads: &mut GradSlots<'_, f64>,
+    ) -> Outcome {
         self.backward((ins, shapes, out, grad), grads, DType::F64)
     }
 }

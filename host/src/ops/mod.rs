@@ -15,7 +15,7 @@ mod table;
 mod trace;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use eager::{from_meta_dtype, meta_of, run as run_op, to_candle_dtype};
 pub use error::OpError;

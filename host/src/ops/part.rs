@@ -74,7 +74,7 @@ pub struct Traced {
 pub type Call<'a> = &'a Moment;
 
 impl BoundPart {
-    /// A part that is not bound yet. `label` names it in errors (``terms.kd (`kd`)``).
+    /// A part that is not bound yet. `label` names it in errors (`` `hint` (`mse`) ``).
     pub fn new(label: &str, desc: Desc, part: PartBox, params: Rc<ParamSet>) -> BoundPart {
         BoundPart { label: label.into(), desc, part: RefCell::new(part), params }
     }
@@ -179,7 +179,12 @@ impl BoundPart {
         self.within(Stage::Run, false, moment, |session| {
             let result = self.part.borrow().event(session.ctx(), event::EPOCH_END, RSlice::EMPTY).into_result();
             self.finish(session, result)?;
-            Ok(Given { staged: session.staged.take(), emitted: session.emitted.take(), log: session.log.take(), ..Given::default() })
+            Ok(Given {
+                staged: session.staged.take(),
+                emitted: session.emitted.take(),
+                log: session.log.take(),
+                ..Given::default()
+            })
         })
     }
 

@@ -112,6 +112,8 @@ pub(super) struct Session {
     /// `Some` when the handles are symbolic.
     pub(super) trace: Option<RefCell<Trace>>,
     slots: RefCell<Vec<Slot>>,
+    /// Generation of a new slot, another one for each session, so that a handle of one is stale in the others.
+    first_generation: u32,
     free: RefCell<Vec<u32>>,
     error: RefCell<Option<AbiError>>,
     pub(super) staged: RefCell<Vec<Staged>>,
@@ -155,6 +157,7 @@ impl Session {
             dynamic: opening.dynamic,
             trace: opening.symbolic.then(RefCell::default),
             slots: RefCell::default(),
+            first_generation: (id as u32).wrapping_mul(0x9E37_79B9) | 1,
             free: RefCell::default(),
             error: RefCell::default(),
             staged: RefCell::default(),
@@ -183,8 +186,9 @@ impl Session {
             slot.value = value;
             return Handle { slot: index, generation: slot.generation };
         }
-        slots.push(Slot { generation: 1, owners: 1, value });
-        Handle { slot: (slots.len() - 1) as u32, generation: 1 }
+        let generation = self.first_generation;
+        slots.push(Slot { generation, owners: 1, value });
+        Handle { slot: (slots.len() - 1) as u32, generation }
     }
 
     /// The value behind a handle; a stale one is an error and poisoned.

@@ -13,10 +13,13 @@ use stillhouse_plugin::Init;
 use stillhouse_plugin::abi::abi_stable::prefix_type::PrefixTypeTrait;
 use stillhouse_plugin::abi::abi_stable::std_types::{ROption, RSlice, RSliceMut, RStr, RString};
 use stillhouse_plugin::abi::{
-    ABI_MAJOR, ABI_MINOR, AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo, code,
-    text as text_keys,
+    ABI_MAJOR, ABI_MINOR, AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo,
+    code, text as text_keys,
 };
 use stillhouse_plugin::op::{DType, Meta, Op};
+
+/// A handle describes so many.
+const MOST_DIMENSIONS: usize = 8;
 
 /// The table, made once.
 pub fn host_api() -> HostApi_Ref {
@@ -77,23 +80,15 @@ extern "C" fn call(
         let results = match Op::decode(op, ints.as_slice(), floats.as_slice()) {
             Some(op) if op.outputs() == outputs.len() => compute(session, &op, &values),
             Some(_) => refuse(session, &format!("operation `{name}` was asked for {} results", outputs.len())),
-            None => refuse(session, &format!("host {ABI_MAJOR}.{ABI_MINOR} has no operation named `{name}` with these attributes")),
+            None => refuse(
+                session,
+                &format!("host {ABI_MAJOR}.{ABI_MINOR} has no operation named `{name}` with these attributes"),
+            ),
         };
-        let mut results = results.into_iter().map(|value| narrow_enough(session, name.as_str(), value));
+        let mut results = results.into_iter();
         outputs.iter_mut().for_each(|out| *out = session.put(results.next().unwrap_or(Value::Poisoned)));
         Some(())
     });
-}
-
-/// Handles describe up to 8 dimensions.
-fn narrow_enough(session: &Session, name: &str, value: Value) -> Value {
-    match session.meta(&value) {
-        Some(meta) if meta.shape.len() > 8 => {
-            session.fail(code::OPERATION, format!("operation `{name}`: tensors have up to 8 dimensions, got {meta}"));
-            Value::Poisoned
-        }
-        _ => value,
-    }
 }
 
 /// The element type of a code that a plugin sent.
@@ -110,36 +105,35 @@ fn refuse(session: &Session, message: &str) -> Vec<Value> {
     vec![]
 }
 
-/// Runs or traces an operation. An empty list means that it failed and that the session knows why.
+/// Runs or traces an operation, by the same rules. An empty list means that it failed and that the session knows why.
 fn compute(session: &Session, op: &Op, values: &[Value]) -> Vec<Value> {
-    if values.iter().any(|value| matches!(value, Value::Poisoned)) {
-        return vec![];
-    }
-    let describe = |reason: &str| {
-        let shapes: Vec<String> = values.iter().filter_map(|value| session.meta(value)).map(|m| m.to_string()).collect();
-        session.fail(code::OPERATION, format!("operation `{}` on {}: {reason}", op.name(), shapes.join(", ")));
+    let metas: Option<Vec<Meta>> = values.iter().map(|value| session.meta(value)).collect();
+    let Some(metas) = metas else { return vec![] };
+    let fail = |reason: &str| {
+        let shapes: Vec<String> = metas.iter().map(ToString::to_string).collect();
+        let on = if shapes.is_empty() { String::new() } else { format!(" on {}", shapes.join(", ")) };
+        session.fail(code::OPERATION, format!("operation `{}`{on}: {reason}", op.name()));
         vec![]
     };
-    if let Some(trace) = &session.trace {
-        let metas: Vec<Meta> = values.iter().filter_map(|value| session.meta(value)).collect();
-        let inputs: Vec<usize> = values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
-        return match op.infer(&metas.iter().collect::<Vec<_>>()) {
-            Ok(results) => {
-                let mut trace = trace.borrow_mut();
-                let node = |output| Node::Op { op: op.clone(), inputs: inputs.clone(), output };
-                results.into_iter().enumerate().map(|(i, meta)| Value::Symbolic(trace.push(node(i), meta))).collect()
-            }
-            Err(reason) => describe(&reason),
-        };
+    let results = match op.infer(&metas.iter().collect::<Vec<_>>()) {
+        Ok(results) => results,
+        Err(reason) => return fail(&reason),
+    };
+    if let Some(wide) = results.iter().find(|meta| meta.shape.len() > MOST_DIMENSIONS) {
+        return fail(&format!("tensors have up to {MOST_DIMENSIONS} dimensions, got {wide}"));
     }
-    let tensors: Vec<&Tensor> = values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
+    if let Some(trace) = &session.trace {
+        let inputs: Vec<usize> =
+            values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
+        let mut trace = trace.borrow_mut();
+        let node = |output| Node::Op { op: op.clone(), inputs: inputs.clone(), output };
+        return results.into_iter().enumerate().map(|(i, meta)| Value::Symbolic(trace.push(node(i), meta))).collect();
+    }
+    let tensors: Vec<&Tensor> =
+        values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
     match eager::run(op, &tensors, session.params.device()) {
         Ok(results) => results.into_iter().map(Value::Concrete).collect(),
-        Err(error) => {
-            let metas: Vec<Meta> = tensors.iter().map(|tensor| eager::meta_of(tensor)).collect();
-            let reason = op.infer(&metas.iter().collect::<Vec<_>>()).err();
-            describe(&reason.unwrap_or_else(|| error.to_string().lines().next().unwrap_or_default().to_owned()))
-        }
+        Err(error) => fail(error.to_string().lines().next().unwrap_or_default()),
     }
 }
 
@@ -158,7 +152,7 @@ extern "C" fn describe(ctx: Ctx, handle: Handle, info: &mut TensorInfo) -> bool 
     inside(ctx, false, |session| {
         let value = session.get(handle);
         let meta = session.meta(&value)?;
-        info.rank = u32::try_from(meta.shape.len()).ok().filter(|rank| *rank <= 8)?;
+        info.rank = u32::try_from(meta.shape.len()).ok().filter(|_| meta.shape.len() <= MOST_DIMENSIONS)?;
         info.dims[..meta.shape.len()].copy_from_slice(&meta.shape);
         info.dtype = meta.dtype as u32;
         info.symbolic = u32::from(matches!(value, Value::Symbolic(_)));
@@ -174,7 +168,9 @@ extern "C" fn constant(ctx: Ctx, bytes: RSlice<'_, u8>, dtype: u32, shape: RSlic
             session.fail(code::MISUSE, format!("a constant {meta} from {} bytes", bytes.len()));
             return Some(session.put(Value::Poisoned));
         }
-        let make = || Tensor::from_raw_buffer(bytes.as_slice(), to_candle_dtype(meta.dtype), &meta.shape, session.params.device());
+        let make = || {
+            Tensor::from_raw_buffer(bytes.as_slice(), to_candle_dtype(meta.dtype), &meta.shape, session.params.device())
+        };
         Some(session.put(session.leaf(Leaf::Constant, meta.clone(), make)))
     })
 }
@@ -208,7 +204,14 @@ extern "C" fn run_fused(ctx: Ctx, name: RStr<'_>, inputs: RSlice<'_, Handle>, op
     })
 }
 
-fn add_state(session: &Session, name: &str, dtype: DType, shape: &[usize], init: &str, kind: ParamKind) -> Option<Handle> {
+fn add_state(
+    session: &Session,
+    name: &str,
+    dtype: DType,
+    shape: &[usize],
+    init: &str,
+    kind: ParamKind,
+) -> Option<Handle> {
     let refuse = |message: String| {
         session.fail(code::MISUSE, message);
         Some(session.put(Value::Poisoned))
@@ -250,7 +253,14 @@ extern "C" fn parameter(ctx: Ctx, name: RStr<'_>, shape: RSlice<'_, usize>, init
 
 extern "C" fn buffer(ctx: Ctx, name: RStr<'_>, dtype: u32, shape: RSlice<'_, usize>, init: RStr<'_>) -> Handle {
     inside(ctx, Handle::default(), |session| {
-        add_state(session, name.as_str(), element_type(session, dtype)?, shape.as_slice(), init.as_str(), ParamKind::Buffer)
+        add_state(
+            session,
+            name.as_str(),
+            element_type(session, dtype)?,
+            shape.as_slice(),
+            init.as_str(),
+            ParamKind::Buffer,
+        )
     })
 }
 
@@ -271,7 +281,12 @@ fn stage(session: &Session, name: &str, handles: &[Handle], change: impl FnOnce(
     let shape = session.params.meta(name).map(|meta| meta.shape).unwrap_or_default();
     let wanted = |given: &[Meta]| match given {
         [whole] => whole.shape == shape,
-        [index, rows] => index.dtype == DType::I64 && index.shape.len() == 1 && rows.shape.first() == index.shape.first() && rows.shape.get(1..) == shape.get(1..),
+        [index, rows] => {
+            index.dtype == DType::I64
+                && index.shape.len() == 1
+                && rows.shape.first() == index.shape.first()
+                && rows.shape.get(1..) == shape.get(1..)
+        }
         _ => false,
     };
     let metas: Vec<Meta> = values.iter().filter_map(|value| session.meta(value)).collect();
@@ -316,7 +331,15 @@ fn generator(session: &Session, purpose: &str) -> Rng {
     Rng::new(moment.seed, &purpose, (moment.step << 16) ^ moment.frame)
 }
 
-extern "C" fn random(ctx: Ctx, purpose: RStr<'_>, kind: u32, dtype: u32, shape: RSlice<'_, usize>, a: f64, b: f64) -> Handle {
+extern "C" fn random(
+    ctx: Ctx,
+    purpose: RStr<'_>,
+    kind: u32,
+    dtype: u32,
+    shape: RSlice<'_, usize>,
+    a: f64,
+    b: f64,
+) -> Handle {
     inside(ctx, Handle::default(), |session| {
         let meta = Meta::new(shape.as_slice(), element_type(session, dtype)?);
         let make = || {
@@ -327,7 +350,8 @@ extern "C" fn random(ctx: Ctx, purpose: RStr<'_>, kind: u32, dtype: u32, shape: 
                 _ => f64::from(u8::from(rng.chance(a))),
             };
             let values: Vec<f64> = (0..meta.count()).map(draw).collect();
-            Tensor::from_vec(values, meta.shape.as_slice(), session.params.device())?.to_dtype(to_candle_dtype(meta.dtype))
+            Tensor::from_vec(values, meta.shape.as_slice(), session.params.device())?
+                .to_dtype(to_candle_dtype(meta.dtype))
         };
         if kind > 2 {
             session.fail(code::UNSUPPORTED, format!("host {ABI_MAJOR}.{ABI_MINOR} has no distribution {kind}"));

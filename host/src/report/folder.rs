@@ -15,7 +15,7 @@ use crate::train::{EpochEnd, Observer, Outcome, StageStart};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// A file or folder that could not be written.
@@ -36,6 +36,23 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+}
+
+/// The path without `.` and inner `..`, links not followed: `runs` for `examples/../runs`.
+pub fn tidy(path: &Path) -> PathBuf {
+    let step = |mut done: PathBuf, component: Component<'_>| {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if done.components().next_back() == Some(Component::RootDir) => {}
+            Component::ParentDir if matches!(done.components().next_back(), Some(Component::Normal(_))) => {
+                done.pop();
+            }
+            other => done.push(other),
+        }
+        done
+    };
+    let tidied = path.components().fold(PathBuf::new(), step);
+    if tidied.as_os_str().is_empty() { PathBuf::from(".") } else { tidied }
 }
 
 impl RunFolder {
@@ -150,5 +167,21 @@ impl Observer for EventLog {
 
     fn said(&mut self, level: u32, term: &str, line: &str) {
         self.line("said", &serde_json::json!({ "level": level, "term": term, "text": line }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tidy;
+    use std::path::Path;
+
+    #[test]
+    fn tidy_path_has_no_inner_dots() {
+        let tidied = |path: &str| tidy(Path::new(path)).to_string_lossy().into_owned();
+        assert_eq!(tidied("examples/../runs/quickstart"), "runs/quickstart");
+        assert_eq!(tidied("./a/./b"), "a/b");
+        assert_eq!(tidied("../../runs"), "../../runs");
+        assert_eq!(tidied("/a/../../b"), "/b");
+        assert_eq!(tidied("a/.."), ".");
     }
 }

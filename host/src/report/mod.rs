@@ -1,9 +1,12 @@
 //! What a run leaves behind and shows: its folder, its log, its progress, the final table.
 
 mod folder;
+mod line;
+mod output;
 mod progress;
 mod table;
 
-pub use folder::{EventLog, FolderError, RunFolder};
+pub use folder::{EventLog, FolderError, RunFolder, tidy};
+pub use output::{show, tell};
 pub use progress::Progress;
 pub use table::{Summary, Table, summarise};

@@ -1,5 +1,7 @@
 //! How a run shows its progress: a bar on a terminal, a line an epoch elsewhere.
 
+use super::line::{clock, epoch_line, epoch_of, fitted, grouped, number};
+use super::output::tell;
 use crate::train::{EpochEnd, Observer, Progress as Step, StageStart};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -7,19 +9,27 @@ use std::time::{Duration, Instant};
 
 /// Shows stages and epochs on standard error.
 pub struct Progress {
+    /// Cleared when it is dropped, so that an error stands on a line of its own.
     bar: Option<ProgressBar>,
     terminal: bool,
     stage: String,
     epochs: u64,
+    total: u64,
     steps_per_epoch: u64,
     seeds: usize,
     seed: u64,
-    samples: u64,
+    /// Updates that were made before: a resumed stage has some.
+    before: u64,
     since: Instant,
+    /// Samples of this epoch, and when it began.
+    samples: u64,
+    epoch_since: Instant,
     shown: Instant,
 }
 
-const TEMPLATE: &str = "{prefix} {bar:24} {pos:>5}/{len} {eta:>4} left  {msg}";
+const TEMPLATE: &str = "{prefix} {bar:16} {wide_msg}";
+/// Columns of prefix and bar with the spaces after them.
+const TAKEN: usize = 14 + 1 + 16 + 1;
 
 impl Progress {
     /// For a run over this many seeds.
@@ -30,11 +40,14 @@ impl Progress {
             terminal: std::io::stderr().is_terminal(),
             stage: String::new(),
             epochs: 0,
+            total: 0,
             steps_per_epoch: 1,
             seeds,
             seed: 0,
-            samples: 0,
+            before: 0,
             since: now,
+            samples: 0,
+            epoch_since: now,
             shown: now,
         }
     }
@@ -42,12 +55,32 @@ impl Progress {
     fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => tell(line),
         }
     }
 
     fn name(&self) -> String {
-        if self.seeds > 1 { format!("{} seed {}", self.stage, self.seed) } else { self.stage.clone() }
+        if self.seeds > 1 { format!("{} #{}", self.stage, self.seed) } else { self.stage.clone() }
+    }
+
+    /// Epoch, time left, and as many terms as a narrow terminal holds beside the bar.
+    fn message(&self, step: &Step<'_>) -> String {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let left = seconds / step.step.saturating_sub(self.before).max(1) as f64 * self.total.saturating_sub(step.step) as f64;
+        let rate = self.samples as f64 / self.epoch_since.elapsed().as_secs_f64().max(1e-9);
+        let start = format!("{} {} left {:>7}/s", epoch_of(step.epoch + 1, self.epochs), clock(left), grouped(rate));
+        let terms: Vec<String> = step.report.terms.iter().map(|term| format!("  {} {}", term.name, number(term.raw))).collect();
+        fitted(start, &terms, super::line::NARROW - TAKEN)
+    }
+
+    fn bar(&self, start: &StageStart) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(start.total_steps), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(format!("{:<14}", self.name()));
+        bar.set_position(self.before);
+        bar
     }
 }
 
@@ -55,20 +88,22 @@ impl Observer for Progress {
     fn stage_started(&mut self, start: &StageStart) {
         self.stage.clone_from(&start.stage);
         self.seed = start.seed;
+        self.total = start.total_steps;
         self.steps_per_epoch = start.steps_per_epoch.max(1);
         self.epochs = start.total_steps.div_ceil(self.steps_per_epoch);
+        self.before = (start.epochs_done * self.steps_per_epoch).min(start.total_steps);
         self.samples = 0;
         self.since = Instant::now();
-        if self.terminal {
-            let bar = ProgressBar::with_draw_target(Some(start.total_steps), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar.set_prefix(format!("{:<16}", self.name()));
-            bar.set_position(start.epochs_done * self.steps_per_epoch);
-            bar.reset_eta();
-            self.bar = Some(bar);
-        }
+        self.epoch_since = self.since;
+        let goes_on = if start.epochs_done > 0 { format!(", goes on after epoch {}", start.epochs_done) } else { String::new() };
+        self.say(&format!(
+            "{:<14} {} trained values, {} epochs of {} updates{goes_on}",
+            self.name(),
+            grouped(start.parameters as f64),
+            self.epochs,
+            self.steps_per_epoch
+        ));
+        self.bar = self.terminal.then(|| self.bar(start));
     }
 
     fn stepped(&mut self, step: &Step<'_>) {
@@ -77,28 +112,14 @@ impl Observer for Progress {
         bar.set_position(step.step);
         if self.shown.elapsed() > Duration::from_millis(200) {
             self.shown = Instant::now();
-            let terms: Vec<String> = step.report.terms.iter().map(|term| format!("{} {:.4}", term.name, term.raw)).collect();
-            let rate = self.samples as f64 / self.since.elapsed().as_secs_f64().max(1e-9);
-            bar.set_message(format!("epoch {}/{}  {}  {} img/s", step.epoch + 1, self.epochs, terms.join("  "), grouped(rate)));
+            bar.set_message(self.message(step));
         }
     }
 
     fn epoch_ended(&mut self, end: &EpochEnd) {
-        let mut line = format!("{:<16} epoch {:>3}/{}  total {:.4}", self.name(), end.epoch, self.epochs, end.total);
-        if end.terms.len() > 1 {
-            for term in &end.terms {
-                line.push_str(&format!("  {} {:.4}", term.name, term.raw));
-                if let Some(norm) = term.gradient_norm {
-                    line.push_str(&format!(" (gradient {norm:.3e})"));
-                }
-            }
-        }
-        if let Some(accuracy) = end.metrics.accuracy {
-            let star = if end.best && end.part == "val" { " *" } else { "" };
-            line.push_str(&format!("  {} {:.2} %{star}", end.part, 100.0 * accuracy));
-        }
-        line.push_str(&format!("  {} img/s", grouped(end.samples_per_second)));
-        self.say(&line);
+        self.say(&epoch_line(&self.name(), self.epochs, end, self.terminal));
+        self.samples = 0;
+        self.epoch_since = Instant::now();
     }
 
     fn said(&mut self, level: u32, term: &str, line: &str) {
@@ -112,28 +133,5 @@ impl Observer for Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// A whole number with thousands apart.
-fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn grouped_sets_thousands_apart() {
-        assert_eq!([0.4, 999.0, 1000.0, 1_234_567.0].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

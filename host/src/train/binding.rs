@@ -2,11 +2,11 @@
 //! connectors and part make their parameters.
 
 use super::models::{Model, create};
-use super::problem::{AtPath, Problem};
+use super::problem::{AtPath, Problem, known_hint, quoted};
 use super::selector::Selector;
-use super::setup::Setup;
+use super::setup::{Setup, check_settings, find_part};
 use super::term::{BoundConnector, BoundPort, BoundTerm, Found, Read};
-use crate::manifest::{self, ManifestPath, Part, Side, nearest};
+use crate::manifest::{self, Diagnostics, ManifestPath, Part, RESERVED_TERM_KEYS, Side, nearest};
 use crate::ops::{Moment, ParamSet, TracePort};
 use indexmap::IndexMap;
 use std::rc::Rc;
@@ -58,6 +58,9 @@ impl Planned {
     }
 }
 
+/// What a term may be.
+pub const TERM_KINDS: &[Kind] = &[Kind::Loss, Kind::Distiller];
+
 /// A term with its plan, before its ports are bound.
 pub struct Planned {
     part: crate::ops::BoundPart,
@@ -85,17 +88,21 @@ impl Scene<'_> {
     pub fn plan(&self, name: &str, term: &manifest::Term) -> Found<Planned> {
         let path = self.path().key("terms").key(name);
         let registry = &self.setup.registry;
-        let component = registry.find_of(&[Kind::Loss, Kind::Distiller], &term.use_).at_path(&path.key("use"))?;
-        let wrong = self.setup.sources.check_config(&path, &component.desc.schema, manifest::RESERVED_TERM_KEYS);
-        if let Some(first) = wrong.into_iter().next() {
-            return Err(Problem(first));
-        }
-        let label = format!("{name} (`{}`)", component.desc.name);
+        let component = find_part(registry, TERM_KINDS, &term.use_, &path.key("use"))?;
+        let label = format!("`{name}` (`{}`)", component.desc.name);
         let params = self.params(name);
         let part = create(component, &term.config, &label, params, &path)?;
-        let plan = if part.desc().kind == Kind::Distiller { part.plan(&self.site(term)).at_path(&path)? } else { Plan::default() };
+        let plan = if part.desc().kind == Kind::Distiller { part.plan(&self.site(term)).at_key(&path)? } else { Plan::default() };
         let ports = if plan.ports.is_empty() { part.desc().ports.clone() } else { plan.ports.clone() };
         Ok(Planned { part, plan, ports })
+    }
+
+    /// What is wrong with the settings of a term whose part is known.
+    pub fn check_settings(&self, name: &str, term: &manifest::Term) -> Diagnostics {
+        match self.setup.registry.find_of(TERM_KINDS, &term.use_) {
+            Ok(component) => check_settings(&self.setup.sources, &self.path().key("terms").key(name), component, RESERVED_TERM_KEYS),
+            Err(_) => Diagnostics::default(),
+        }
     }
 
     fn params(&self, owner: &str) -> Rc<ParamSet> {
@@ -106,7 +113,12 @@ impl Scene<'_> {
         let model = |name: &String| {
             let network = &self.models.get(name)?.network;
             let layers = network.graph.layers.iter().map(|layer| (layer.path.clone(), format!("{:?}", layer.kind))).collect();
-            Some(ModelSite { name: name.clone(), layers, parameters: network.params.names(crate::ops::ParamKind::Parameter) })
+            let of_set = |(prefix, set): (String, Rc<ParamSet>)| {
+                let names = set.names(crate::ops::ParamKind::Parameter).into_iter();
+                names.map(move |name| format!("{prefix}{name}")).collect::<Vec<_>>()
+            };
+            let parameters = network.sets().into_iter().flat_map(of_set).collect();
+            Some(ModelSite { name: name.clone(), layers, parameters })
         };
         let set = self.setup.data.get(self.data);
         let fields = set.map(|set| set.train.fields().iter());
@@ -137,8 +149,8 @@ impl Scene<'_> {
         for port in &planned.ports {
             let reads = self.port(term, port, &path)?;
             if reads.is_empty() && !port.optional {
-                let hint = format!("write `{} = \"...\"`", if matches!(port.name.as_str(), "student" | "teacher") { port.name.clone() } else { format!("ports.{}", port.name) });
-                return Err(Problem::new(format!("port `{}` of {} is not bound", port.name, planned.part.label())).at(&path, Part::Key).hint(hint));
+                let message = format!("port `{}` of {} is not bound", port.name, planned.part.label());
+                return Err(Problem::new(message).at(&path, Part::Key).hint(binding_hint(term, port)));
             }
             ports.push(BoundPort { name: port.name.clone(), from: port.source, reads, over_time: port.over_time });
         }
@@ -147,7 +159,7 @@ impl Scene<'_> {
         let mut bound = BoundTerm { name: name.into(), path: path.clone(), part, weight, scale: 1.0, plan, ports, connectors: vec![] };
         self.connect(term, &mut bound)?;
         let values = self.trace_ports(&bound)?;
-        let bind = bound.part.bind(&self.moment("", ""), &values).at_path(&path);
+        let bind = bound.part.bind(&self.moment("", ""), &values).at_key(&path);
         bind.map_err(|problem| self.explain_shapes(problem, &bound))?;
         Ok(bound)
     }
@@ -162,9 +174,15 @@ impl Scene<'_> {
         if from.shape == to.shape || !term.connectors.is_empty() {
             return problem;
         }
-        let connectors: Vec<&str> = self.setup.registry.components().iter().filter(|c| c.desc.kind == Kind::Connector).map(|c| c.desc.name.as_str()).collect();
-        let hint = if connectors.is_empty() { "put a connector between them".to_owned() } else { format!("put a connector between them: `connector = \"...\"` with {}", connectors.join(", ")) };
-        problem.note(format!("student {student}: {from}")).note(format!("teacher {teacher}: {to}")).hint(hint)
+        let all = self.setup.registry.components().iter().filter(|component| component.desc.kind == Kind::Connector);
+        let names: Vec<&str> = all.map(|component| component.desc.name.as_str()).collect();
+        let hint = match names.as_slice() {
+            [] => "a connector would bring them together, and no plugin has one".to_owned(),
+            _ => format!("put a connector between them, `connector = \"...\"`; there are {}", quoted(&names)),
+        };
+        let Problem(mut found) = problem;
+        found.details.notes = vec![format!("{student} is {from}"), format!("{teacher} is {to}")];
+        Problem(found).hint(hint)
     }
 
     /// What a port reads: by the manifest, else by its default.
@@ -180,7 +198,8 @@ impl Scene<'_> {
         let (list, at) = match named.or(short).or(both) {
             Some((list, at)) => (list, at),
             None => match &default {
-                Some(list) if self.default_applies(port) => (list, path.clone()),
+                // Nobody wrote it: the finding points at the name of the term.
+                Some(list) if self.default_applies(port) => (list, path.key("ports").key(&port.name)),
                 _ => return Ok(vec![]),
             },
         };
@@ -207,10 +226,9 @@ impl Scene<'_> {
             From::Data => match self.field(&selector.path) {
                 Some(_) => Ok(vec![Read::Field(selector.path.clone())]),
                 None => {
-                    let known: Vec<&str> = self.field_names();
-                    let hint = nearest(&selector.path, known.iter().copied()).map(|close| format!("did you mean `{close}`?"));
-                    let hint = hint.unwrap_or_else(|| format!("it has {}", known.join(", ")));
-                    Err(Problem::new(format!("the data has no field `{}`", selector.path)).at(at, Part::Value).hint(hint))
+                    let message = format!("port `{}` reads the field `{}`, which the data does not have", port.name, selector.path);
+                    let hint = known_hint(&selector.path, self.field_names(), "its fields");
+                    Err(Problem::new(message).at(at, Part::Value).hint(hint))
                 }
             },
             From::Student | From::Teacher => self.taps(port, selector, at),
@@ -225,16 +243,18 @@ impl Scene<'_> {
             (Some(pass), _) if pass == "student" && !self.passes.contains_key(pass) => self.student_pass(),
             (Some(pass), _) => pass.clone(),
             (None, true) => self.student_pass(),
-            (None, false) => self.only_teacher(at)?,
+            (None, false) => self.only_teacher(&selector.tap(), at)?,
         };
         let found = self.passes.get(&name).and_then(|pass| self.models.get(&pass.model));
         let Some(model) = found else {
-            let hint = nearest(&name, self.passes.keys().map(String::as_str)).map(|close| format!("did you mean `{close}`?"));
-            return Err(Problem::new(format!("there is no model or pass `{name}`")).at(at, Part::Value).maybe_hint(hint));
+            let hint = known_hint(&name, self.passes.keys().map(String::as_str), "there are");
+            return Err(Problem::new(format!("there is no model or pass `{name}`")).at(at, Part::Value).hint(hint));
         };
         if !of_student && self.trained.contains(&model.name) {
             let message = format!("port `{}` wants a teacher, and `{}` is trained here", port.name, model.name);
-            return Err(Problem::new(message).at(at, Part::Value));
+            let others = self.passes.iter().filter(|(_, pass)| !self.trained.contains(&pass.model));
+            let hint = known_hint(&name, others.map(|(name, _)| name.as_str()), "models that are not trained here");
+            return Err(Problem::new(message).at(at, Part::Value).hint(hint));
         }
         Ok((name, model))
     }
@@ -245,17 +265,19 @@ impl Scene<'_> {
         self.passes.iter().find(of_student).map_or_else(String::new, |(name, _)| name.clone())
     }
 
-    fn only_teacher(&self, at: &ManifestPath) -> Found<String> {
+    /// The teacher where none is named; `tap` is what is read of it.
+    fn only_teacher(&self, tap: &str, at: &ManifestPath) -> Found<String> {
         let all = &self.setup.manifest.models;
         let candidates: Vec<&String> = all.keys().filter(|name| !self.trained.contains(name) && !self.stage.train.contains(name)).collect();
         match candidates.as_slice() {
             [one] => Ok((*one).clone()),
             _ if candidates.iter().any(|name| *name == "teacher") => Ok("teacher".into()),
-            [] => Err(Problem::new("there is no teacher: every model is trained here").at(at, Part::Key).hint("add a model to `[models]`")),
+            [] => Err(Problem::new("there is no teacher: every model is trained here").at(at, Part::Key).hint("add one to `[models]`, with `weights` or with a stage before that trains it")),
             _ => {
-                let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
-                let message = format!("which teacher? {} are there", names.join(" and "));
-                Err(Problem::new(message).at(at, Part::Key).hint(format!("write `teacher = \"{}:logits\"`, or name one model `teacher`", candidates[0])))
+                let names: Vec<&str> = candidates.iter().map(|name| name.as_str()).collect();
+                let message = format!("several models can be the teacher: {}", quoted(&names));
+                let hint = format!("say which, as in `teacher = \"{}:{tap}\"`, or name one model `teacher`", names[0]);
+                Err(Problem::new(message).at(at, Part::Key).hint(hint))
             }
         }
     }
@@ -278,10 +300,11 @@ impl Scene<'_> {
                 slot.values.iter().map(move |(name, _)| format!("{}.{name}", graph.layers[*index].path))
             });
             let known: Vec<String> = graph.paths().into_iter().map(str::to_owned).chain(values).collect();
-            let groups: Vec<String> = graph.groups.iter().filter(|g| !g.path.contains('.')).map(|g| format!("`{}`", g.path)).collect();
+            let groups: Vec<&str> = graph.groups.iter().map(|group| group.path.as_str()).filter(|path| !path.contains('.')).collect();
             let hint = match nearest(&selector.path, known.iter().map(String::as_str)) {
                 Some(close) => format!("did you mean `{close}`?"),
-                None => format!("it has {}, `logits` and the layers inside", groups.join(", ")),
+                None if groups.is_empty() => known_hint(&selector.path, graph.paths(), "it has"),
+                None => format!("it has {}, `logits` and the layers inside", quoted(&groups)),
             };
             return Err(Problem::new(format!("`{}` has no tap `{}`", model.name, selector.path)).at(at, Part::Value).hint(hint));
         }
@@ -290,7 +313,10 @@ impl Scene<'_> {
 
     fn parameters(&self, port: &Port, selector: &Selector, at: &ManifestPath) -> Found<Vec<Read>> {
         let (_, model) = self.side(port, selector, at)?;
-        let names: Vec<String> = model.network.params.entries().into_iter().map(|(name, _)| name).collect();
+        let of_set = |(prefix, set): (String, Rc<ParamSet>)| {
+            set.entries().into_iter().map(move |(name, _)| format!("{prefix}{name}")).collect::<Vec<_>>()
+        };
+        let names: Vec<String> = model.network.sets().into_iter().flat_map(of_set).collect();
         let glob = crate::graph::Glob::new(&selector.path);
         let found: Vec<Read> = names
             .iter()
@@ -298,8 +324,8 @@ impl Scene<'_> {
             .map(|name| Read::Parameter { model: model.name.clone(), name: name.clone() })
             .collect();
         if found.is_empty() {
-            let hint = nearest(&selector.path, names.iter().map(String::as_str)).map(|close| format!("did you mean `{close}`?"));
-            return Err(Problem::new(format!("`{}` has no parameter `{}`", model.name, selector.path)).at(at, Part::Value).maybe_hint(hint));
+            let hint = known_hint(&selector.path, names.iter().map(String::as_str), "it has");
+            return Err(Problem::new(format!("`{}` has no parameter `{}`", model.name, selector.path)).at(at, Part::Value).hint(hint));
         }
         Ok(found)
     }
@@ -309,6 +335,11 @@ impl Scene<'_> {
         set.into_iter().flat_map(|set| set.train.fields().keys().map(String::as_str)).chain([crate::data::INDEX]).collect()
     }
 
+    /// The type that trains.
+    fn float(&self) -> DType {
+        crate::ops::from_meta_dtype(self.setup.float)
+    }
+
     /// Shape and type of a field for one sample.
     fn field(&self, name: &str) -> Option<Meta> {
         if name == crate::data::INDEX {
@@ -316,7 +347,7 @@ impl Scene<'_> {
         }
         let field = self.setup.data.get(self.data)?.train.field(name)?;
         let integer = matches!(field.values(), crate::data::Values::I64(_));
-        Some(Meta::new(field.shape().to_vec(), if integer { DType::I64 } else { DType::F32 }))
+        Some(Meta::new(field.shape().to_vec(), if integer { DType::I64 } else { self.float() }))
     }
 
     /// Shape and type of a value with the batch in front; a parameter has none.
@@ -325,9 +356,9 @@ impl Scene<'_> {
         match read {
             Read::Tap { pass, point, .. } => {
                 let model = self.models.get(&self.passes.get(pass)?.model)?;
-                Some(batched(model.network.shape(point)?, DType::F32))
+                Some(batched(model.network.shape(point)?, self.float()))
             }
-            Read::Parameter { model, name } => self.models.get(model)?.network.params.meta(name),
+            Read::Parameter { model, name } => self.models.get(model)?.network.parameter(name).and_then(|(set, name)| set.meta(&name)),
             Read::Field(name) => self.field(name).map(|meta| batched(meta.shape, meta.dtype)),
         }
     }
@@ -359,7 +390,12 @@ impl Scene<'_> {
             let mut chain = vec![];
             for (i, part) in term.connector.iter().enumerate() {
                 let here = if term.connector.len() > 1 { path.index(i) } else { path.clone() };
-                let component = self.setup.registry.find(Some(Kind::Connector), &part.use_).at_path(&here)?;
+                // A table is told at its `use`, a bare name at itself.
+                let named = if self.setup.sources.is_written(&here.key("use")) { here.key("use") } else { here.clone() };
+                let component = find_part(&self.setup.registry, &[Kind::Connector], &part.use_, &named)?;
+                if let Some(wrong) = check_settings(&self.setup.sources, &here, component, &["use"]).into_iter().next() {
+                    return Err(Problem(wrong));
+                }
                 let mut owner = format!("{}.connector", bound.name);
                 if several {
                     owner = format!("{owner}.{tap}");
@@ -367,11 +403,11 @@ impl Scene<'_> {
                 if term.connector.len() > 1 {
                     owner = format!("{owner}.{i}");
                 }
-                let label = format!("{owner} (`{}`)", component.desc.name);
+                let label = format!("`{owner}` (`{}`)", component.desc.name);
                 let part = create(component, &part.config, &label, self.params(&owner), &here)?;
                 let ports = [trace_port("from", &x), trace_port("to", &end)];
-                part.bind(&self.moment("", ""), &ports).at_path(&here)?;
-                let traced = part.trace(&self.moment("", ""), &ports).at_path(&here)?;
+                part.bind(&self.moment("", ""), &ports).at_path(&named)?;
+                let traced = part.trace(&self.moment("", ""), &ports).at_path(&named)?;
                 x = traced.results.first().map_or(x, |(.., meta, _)| meta.clone());
                 chain.push(part);
             }
@@ -393,7 +429,7 @@ impl Scene<'_> {
                 if let Some(connector) = term.connectors.iter().find(|c| c.port == port.name && c.tap == tap) {
                     let end = term.port(&connector.to).and_then(|port| self.meta(port.reads.get(tap)?)).ok_or_else(missing)?;
                     for part in &connector.chain {
-                        let traced = part.trace(&self.moment("", ""), &[trace_port("from", &meta), trace_port("to", &end)]).at_path(&term.path)?;
+                        let traced = part.trace(&self.moment("", ""), &[trace_port("from", &meta), trace_port("to", &end)]).at_key(&term.path)?;
                         meta = traced.results.first().map_or(meta, |(.., meta, _)| meta.clone());
                     }
                 }
@@ -411,7 +447,7 @@ impl Scene<'_> {
     pub fn own_pass(&self, pass: &Pass, path: &ManifestPath) -> Found<PassPlan> {
         let name = match pass.model.as_str() {
             "student" => self.trained.first().cloned().unwrap_or_default(),
-            "teacher" => self.only_teacher(path)?,
+            "teacher" => self.only_teacher("logits", path)?,
             other => other.to_owned(),
         };
         let model = self.models.get(&name).ok_or_else(|| Problem::new(format!("pass `{}` wants the model `{name}`", pass.name)).at(path, Part::Key))?;
@@ -426,12 +462,21 @@ fn trace_port(name: &str, meta: &Meta) -> TracePort {
     TracePort { name: name.into(), values: vec![meta.clone()], frames: 1 }
 }
 
+/// How an unbound port is bound: to the tap of the other side, where that is given.
+fn binding_hint(term: &manifest::Term, port: &Port) -> String {
+    let (key, other) = match port.name.as_str() {
+        "student" => ("student".to_owned(), &term.teacher),
+        "teacher" => ("teacher".to_owned(), &term.student),
+        name => (format!("ports.{name}"), &None),
+    };
+    let value = other.as_ref().and_then(|list| list.iter().next()).map_or("...", String::as_str);
+    format!("bind it, as in `{key} = \"{value}\"`")
+}
+
 fn check_port_names(term: &manifest::Term, ports: &[Port], label: &str, path: &ManifestPath) -> Found<()> {
     let known = |name: &str| ports.iter().any(|port| port.name == name);
     let refuse = |name: &str, at: ManifestPath| {
-        let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-        let hint = nearest(name, names.iter().copied()).map(|close| format!("did you mean `{close}`?"));
-        let hint = hint.unwrap_or_else(|| format!("it has {}", names.join(", ")));
+        let hint = known_hint(name, ports.iter().map(|port| port.name.as_str()), "its ports");
         Err(Problem::new(format!("{label} has no port `{name}`")).at(&at, Part::Key).hint(hint))
     };
     if let Some(name) = term.ports.keys().find(|name| !known(name)) {

@@ -5,7 +5,7 @@ use super::optim::Optimizer;
 use super::plan::RunPlan;
 use crate::model::{read_weights, write_weights};
 use crate::ops::ParamSet;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,6 +33,15 @@ pub struct Position {
 
 const TENSORS: &str = "trainer.safetensors";
 const POSITION: &str = "trainer.json";
+/// Name of the position among the tensors.
+const PLACE: &str = "position";
+
+/// What a checkpoint holds.
+pub struct Saved {
+    /// Where the run stands.
+    pub position: Position,
+    tensors: HashMap<String, Tensor>,
+}
 
 /// Every tensor set of a run, with its prefix.
 fn sets(run: &RunPlan) -> Vec<(String, Rc<ParamSet>)> {
@@ -51,7 +60,8 @@ fn sets(run: &RunPlan) -> Vec<(String, Rc<ParamSet>)> {
     all
 }
 
-/// Writes the state of a run; the position comes last, so that it never points at tensors that are not there.
+/// Writes the state of a run. The position lies in the same file as the tensors, so that the two always belong together,
+/// whenever the process ends; the file beside it is for people.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -66,31 +76,35 @@ pub fn save(folder: &Path, run: &RunPlan, optimizers: &[Optimizer], mut position
         position.optimizer_steps.push(steps);
         tensors.extend(state.into_iter().map(|(name, tensor)| (format!("optimizer/{group}/{name}"), tensor)));
     }
-    write_weights(&folder.join(TENSORS), &tensors)?;
     let text = serde_json::to_string_pretty(&position).map_err(|error| TrainError::Resume(error.to_string()))?;
+    tensors.insert(PLACE.into(), Tensor::new(text.as_bytes(), &Device::Cpu)?);
+    write_weights(&folder.join(TENSORS), &tensors)?;
     let (path, beside) = (folder.join(POSITION), folder.join("trainer.json.partial"));
     std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path)).map_err(|error| TrainError::file(&path, error))
 }
 
-/// Where a run stands, if it was ever saved.
+/// The checkpoint of a run, if it was ever saved.
 ///
 /// # Errors
 /// The file is there and cannot be read.
-pub fn position(folder: &Path) -> Result<Option<Position>, TrainError> {
-    let path = folder.join(POSITION);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| TrainError::Resume(format!("{}: {error}", path.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(TrainError::file(&path, error)),
+pub fn load(folder: &Path) -> Result<Option<Saved>, TrainError> {
+    let path = folder.join(TENSORS);
+    if !path.exists() {
+        return Ok(None);
     }
+    let mut tensors = read_weights(&path)?;
+    let wrong = |why: String| TrainError::Resume(format!("{}: {why}", path.display()));
+    let text = tensors.remove(PLACE).ok_or_else(|| wrong("it has no position".into()))?.to_vec1::<u8>()?;
+    let position = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(Saved { position, tensors }))
 }
 
 /// Puts saved tensors back; gives those of the optimizers, by group.
 ///
 /// # Errors
 /// The file is of another run.
-pub fn restore(folder: &Path, run: &RunPlan) -> Result<Vec<HashMap<String, Tensor>>, TrainError> {
-    let tensors = read_weights(&folder.join(TENSORS))?;
+pub fn restore(saved: Saved, run: &RunPlan) -> Result<Vec<HashMap<String, Tensor>>, TrainError> {
+    let tensors = saved.tensors;
     for (prefix, set) in sets(run) {
         for (name, _) in set.entries() {
             let full = format!("{prefix}{name}");

@@ -4,7 +4,7 @@ use super::binding::Scene;
 use super::problem::Problem;
 use super::term::{BoundTerm, Found, Read};
 use crate::graph::{Glob, Source};
-use crate::manifest::{ManifestPath, Optimizer, Part};
+use crate::manifest::{ManifestPath, Optimizer, Part, nearest};
 use crate::ops::{ParamKind, ParamSet};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -48,8 +48,34 @@ pub(super) fn covers(pattern: &str, path: &str) -> bool {
 
 /// Names of parameters of the trained models that one of the patterns covers.
 pub(super) fn matching(scene: &Scene<'_>, patterns: &[String]) -> Vec<String> {
-    let members = scene.trained.iter().flat_map(|name| model_members(scene, name));
-    members.filter_map(|member| member.path).filter(|path| patterns.iter().any(|pattern| covers(pattern, path))).collect()
+    let is_covered = |path: &String| patterns.iter().any(|pattern| covers(pattern, path));
+    trained_paths(scene).into_iter().filter(is_covered).collect()
+}
+
+/// Names of all parameters of the trained models.
+fn trained_paths(scene: &Scene<'_>) -> Vec<String> {
+    scene.trained.iter().flat_map(|name| model_members(scene, name)).filter_map(|member| member.path).collect()
+}
+
+/// Names of parameters of the trained models that no group updates.
+pub(super) fn left_out(scene: &Scene<'_>, groups: &[GroupPlan]) -> Vec<String> {
+    let updated: HashSet<&str> = groups.iter().flat_map(|group| &group.members).filter_map(|member| member.path.as_deref()).collect();
+    trained_paths(scene).into_iter().filter(|path| !updated.contains(path.as_str())).collect()
+}
+
+/// The first pattern that covers no parameter of a trained model, with what may have been meant.
+pub(super) fn unmatched<'p>(scene: &Scene<'_>, patterns: &'p [String]) -> Option<(usize, &'p str, Option<String>)> {
+    let paths = trained_paths(scene);
+    let (at, pattern) = patterns.iter().enumerate().find(|(_, pattern)| !paths.iter().any(|path| covers(pattern, path)))?;
+    let above = paths.iter().flat_map(|path| path.match_indices('.').map(|(at, _)| &path[..at]));
+    let close = nearest(pattern, paths.iter().map(String::as_str).chain(above)).map(|close| format!("did you mean `{close}`?"));
+    Some((at, pattern, close))
+}
+
+/// The first pattern that covers none of a term's own parameters.
+pub(super) fn unmatched_own<'p>(term: &BoundTerm, patterns: &'p [String]) -> Option<&'p String> {
+    let members = term_members(term);
+    patterns.iter().find(|pattern| !members.iter().any(|member| covers(pattern, &member.name)))
 }
 
 fn model_members(scene: &Scene<'_>, name: &str) -> Vec<Member> {
@@ -102,7 +128,7 @@ pub(super) fn plan_groups(scene: &Scene<'_>, terms: &[Rc<BoundTerm>], frozen: &H
         first.members.extend(parts);
     }
     groups.iter_mut().for_each(|group| group.members.retain(&kept));
-    manifest_groups(scene, &mut groups)?;
+    manifest_groups(scene, owner.is_some(), &mut groups)?;
     method_groups(terms, &mut groups)?;
     Ok(groups)
 }
@@ -126,13 +152,23 @@ fn take(groups: &mut [GroupPlan], wanted: impl Fn(&Member) -> bool) -> Vec<Membe
     groups.iter_mut().flat_map(|group| group.members.extract_if(.., |member| wanted(member)).collect::<Vec<_>>()).collect()
 }
 
-fn manifest_groups(scene: &Scene<'_>, groups: &mut Vec<GroupPlan>) -> Found<()> {
+fn manifest_groups(scene: &Scene<'_>, of_method: bool, groups: &mut Vec<GroupPlan>) -> Found<()> {
+    // One of a method's stages may freeze all of a group, and a student alone lacks terms: only names can be wrong there.
+    let is_alone = scene.trained.iter().any(|name| !scene.setup.manifest.models.contains_key(name));
+    let paths = trained_paths(scene);
+    let is_elsewhere = |pattern: &String| {
+        let of_term = scene.stage.terms.keys().any(|term| pattern.split('.').next() == Some(term));
+        of_term || paths.iter().any(|path| covers(pattern, path))
+    };
     for (name, group) in &scene.stage.groups {
         let covered = |member: &Member| {
             let names = [member.path.as_deref(), Some(member.full.as_str())];
             group.params.iter().any(|pattern| names.into_iter().flatten().any(|name| covers(pattern, name)))
         };
         let members = take(groups, covered);
+        if members.is_empty() && (of_method || is_alone) && group.params.iter().all(is_elsewhere) {
+            continue;
+        }
         if members.is_empty() {
             let at = ManifestPath::of(["stage", scene.stage_name, "groups", name, "params"]);
             return Err(Problem::new(format!("group `{name}` covers no trained parameter")).at(&at, Part::Value));
@@ -151,6 +187,9 @@ fn method_groups(terms: &[Rc<BoundTerm>], groups: &mut Vec<GroupPlan>) -> Found<
                 member.path.is_none() && member.owner == term.name && group.params.iter().any(|pattern| covers(pattern, &member.name))
             };
             let members = take(groups, covered);
+            if members.is_empty() && term_members(term).iter().any(|member| group.params.iter().any(|pattern| covers(pattern, &member.name))) {
+                continue; // Frozen in this stage.
+            }
             if members.is_empty() {
                 return Err(wrong(format!("group `{}` of {} covers none of its parameters", group.name, term.part.label())));
             }

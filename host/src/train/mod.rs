@@ -6,6 +6,7 @@
 mod batch;
 mod binding;
 mod checkpoint;
+mod checks;
 mod error;
 mod evaluate;
 mod events;

@@ -1,14 +1,14 @@
 //! The networks of a manifest, for one seed.
 
-use super::problem::{AtPath, Problem};
-use super::setup::Setup;
+use super::problem::{AtPath, Problem, known_hint, told};
+use super::setup::{Setup, check_settings, find_part};
 use crate::data::{Filter, Samples, ViewSpec, channel_stats};
 use crate::exec::{ModuleSlot, Network};
 use crate::graph::{Graph, Source};
 use crate::manifest::{self, ManifestPath, Part, nearest};
 use crate::model::{self, Frame, ModelError};
 use crate::ops::{BoundPart, ParamSet, host_api};
-use crate::plugin::Component;
+use crate::plugin::{Component, PluginError};
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -86,7 +86,11 @@ impl ModelBuilder<'_> {
                 return Err(Problem::new(format!("model `{origin}` has no layer `{at}`")).at(&here, Part::Key).maybe_hint(close));
             };
             let replaced = natural_shape(graph, &source, &here)?;
-            let component = self.setup.registry.find(Some(Kind::Module), &part.use_).at_path(&here.key("use"))?;
+            let named = if self.setup.sources.is_written(&here.key("use")) { here.key("use") } else { here.clone() };
+            let component = find_part(&self.setup.registry, &[Kind::Module], &part.use_, &named)?;
+            if let Some(wrong) = check_settings(&self.setup.sources, &here, component, &["use"]).into_iter().next() {
+                return Err(Problem(wrong));
+            }
             let label = format!("models.{origin}.modules.{at} (`{}`)", part.use_);
             let params = Rc::new(ParamSet::new(&format!("{origin}.{at}"), seed, self.setup.float, &self.setup.device));
             let part = create(component, &part.config, &label, params, &here)?;
@@ -103,8 +107,24 @@ impl ModelBuilder<'_> {
 /// A part of a component, its configuration checked.
 pub(super) fn create(component: &Component, config: &manifest::Config, label: &str, params: Rc<ParamSet>, at: &ManifestPath) -> Result<BoundPart, Problem> {
     let json = serde_json::Value::Object(config.clone()).to_string();
-    let part = component.create(&json, host_api()).at_path(at)?;
+    let part = component.create(&json, host_api()).map_err(|error| at_setting(&error, config, at))?;
     Ok(BoundPart::new(label, component.desc.clone(), part, params))
+}
+
+/// The error of a part that refuses its settings, at the setting that it names first.
+fn at_setting(error: &PluginError, config: &manifest::Config, at: &ManifestPath) -> Problem {
+    let named = match error {
+        PluginError::Config { message, .. } => message.split('`').nth(1),
+        _ => None,
+    };
+    let steps: Vec<&str> = named.into_iter().flat_map(|name| name.split('.')).collect();
+    match steps.first() {
+        Some(first) if config.contains_key(*first) => {
+            let setting = steps.iter().fold(at.clone(), |path, step| path.key(*step));
+            told(error).at(&setting, Part::Value)
+        }
+        _ => told(error).at(at, Part::Key),
+    }
 }
 
 /// Takes over what a view of the manifest says.
@@ -143,10 +163,11 @@ fn default_statistics(train: &Samples, view: &ViewSpec) -> Result<(Vec<f32>, Vec
 fn build_graph(entry: &manifest::Model, input: &[usize], classes: usize, path: &ManifestPath) -> Result<Graph, Problem> {
     let wrong = |error: ModelError, key: &str| {
         let mut at = path.key(key);
-        for step in error.key.iter().flat_map(|key| key.split('.')) {
+        let is_short = entry.arch.as_ref().is_some_and(|arch| arch.options.is_empty());
+        for step in error.key.iter().filter(|_| !is_short).flat_map(|key| key.split('.')) {
             at = step.parse().map_or_else(|_| at.key(step), |index| at.index(index));
         }
-        Problem::new(error.message).at(&at, Part::Value).maybe_hint(error.hint)
+        unknown_option(&error.message, &at).unwrap_or_else(|| Problem::new(error.message).at(&at, Part::Value).maybe_hint(error.hint))
     };
     if let Some(layers) = &entry.layers {
         return model::build_inline(layers, input).map_err(|error| wrong(error, "layers"));
@@ -160,10 +181,17 @@ fn build_graph(entry: &manifest::Model, input: &[usize], classes: usize, path: &
     if frame.classes == 0 {
         return Err(Problem::new("the data set has no labels, so the number of classes is not known")
             .at(&path.key("arch"), Part::Value)
-            .hint("give it: `arch = { kind = \"...\", classes = 10 }`"));
+            .hint("give it, as in `arch = { kind = \"resnet\", depth = 8, classes = 10 }`"));
     }
     let built = if options.is_empty() { model::build_short(&arch.kind, &frame) } else { model::build_table(&arch.kind, &options, &frame) };
     built.map_err(|error| wrong(error, "arch"))
+}
+
+/// ``unknown field `a`, expected one of `b`, `c` `` at the key, with the nearest right one.
+fn unknown_option(message: &str, at: &ManifestPath) -> Option<Problem> {
+    let (name, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
+    let hint = known_hint(name, known.split('`').skip(1).step_by(2), "known keys");
+    Some(Problem::new(format!("unknown key `{name}`")).at(at, Part::Key).hint(hint))
 }
 
 /// Shape of one sample that the layers of the graph give at a point before anything is replaced.

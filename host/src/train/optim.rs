@@ -10,10 +10,10 @@
 use super::groups::Member;
 use crate::manifest::Optimizer as Rule;
 use candle_core::{Result, Tensor};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// Gradients by a parameter's full name.
-pub type Gradients = HashMap<String, Tensor>;
+/// Gradients by a parameter's full name, in a fixed order: a norm over them sums up the same way every time.
+pub type Gradients = BTreeMap<String, Tensor>;
 
 /// The state of one group.
 pub struct Optimizer {

@@ -1,15 +1,17 @@
 //! The plan of a run for one seed: every stage, with what it reads, trains and updates.
 
 use super::binding::{PassPlan, Planned, Scene};
-use super::groups::{GroupPlan, plan_groups};
+use super::checks;
+use super::groups::{GroupPlan, left_out, plan_groups, unmatched, unmatched_own};
 use super::models::{Model, ModelBuilder, apply_view};
 use super::problem::{AtPath, Problem};
 use super::reach;
+use super::run::pairs;
 use super::setup::Setup;
+use super::stage::{load_file, served};
 use super::term::{BoundTerm, Found};
 use crate::data::ViewSpec;
-use crate::manifest::{self, Diagnostic, Diagnostics, ManifestPath, Part, nearest};
-use crate::model::load_weights;
+use crate::manifest::{self, Diagnostic, Diagnostics, ManifestPath, Origin, Part, nearest};
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -131,12 +133,14 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
     }
     for name in setup.manifest.stage_order() {
         let Some(stage) = setup.manifest.stage.get(name) else { continue };
-        let alone = stage.baseline.unwrap_or(setup.manifest.run.baseline);
-        let wanted = if alone { vec![true, false] } else { vec![false] };
-        for alone in wanted {
-            let stages = StagePlanner { setup, seed, name, stage, alone }.plan(&mut run, &mut found);
-            run.stages.extend(stages);
+        let planner = |alone| StagePlanner { setup, seed, name, stage, alone };
+        let distilled = planner(false).plan(&mut run, &mut found);
+        // Mistakes are told once; the student alone comes first in the run.
+        if stage.baseline.unwrap_or(setup.manifest.run.baseline) && !found.has_errors() {
+            let alone = planner(true).plan(&mut run, &mut found);
+            run.stages.extend(alone);
         }
+        run.stages.extend(distilled);
     }
     if found.has_errors() { Err(found) } else { Ok((run, found)) }
 }
@@ -156,8 +160,7 @@ fn check_weights(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
         match &entry.weights {
             Some(file) => {
                 let at = path.key("weights");
-                let file = setup.sources.resolve(&at, file);
-                if let Err(problem) = load_weights(&file, &model.network.params).at_path(&at) {
+                if let Err(problem) = load_file(model, &setup.sources.resolve(&at, file)).at_path(&at) {
                     found.extend(Diagnostics::from(problem));
                 }
             }
@@ -202,6 +205,9 @@ impl StagePlanner<'_> {
 
     fn try_plan(&self, run: &mut RunPlan, found: &mut Diagnostics) -> Found<Vec<StagePlan>> {
         let (data, _) = self.setup.manifest.data_of(self.stage).ok_or_else(|| Problem::new("the manifest has no data"))?;
+        if let Some(set) = self.setup.data.get(data).filter(|_| !self.alone) {
+            checks::check_spec(self.setup, self.stage, &self.path(), set, found);
+        }
         let mut trained: Vec<String> = self.stage.train.to_vec();
         if self.alone {
             if !self.has_teacher_terms(run, data) {
@@ -210,6 +216,10 @@ impl StagePlanner<'_> {
             let builder = ModelBuilder { setup: self.setup, seed: self.seed };
             for origin in &self.stage.train {
                 let copy = builder.build(origin, &self.copy_name(origin), data)?;
+                if let Some(file) = &self.setup.manifest.models[origin].weights {
+                    let at = ManifestPath::of(["models", origin, "weights"]);
+                    load_file(&copy, &self.setup.sources.resolve(&at, file)).at_path(&at)?;
+                }
                 run.models.insert(copy.name.clone(), Rc::new(copy));
             }
             trained = trained.iter().map(|name| self.copy_name(name)).collect();
@@ -227,6 +237,11 @@ impl StagePlanner<'_> {
             }
         }
         let scene = self.scene(run, data, &trained, &passes);
+        if let Some((at, pattern, close)) = unmatched(&scene, &self.stage.freeze) {
+            let names: Vec<String> = self.stage.train.iter().map(|name| format!("`{name}`")).collect();
+            let message = format!("`{pattern}` covers no parameter of {}", names.join(" and "));
+            return Err(Problem::new(message).at(&self.path().key("freeze").index(at), Part::Value).maybe_hint(close));
+        }
         let mut terms = vec![];
         for (name, planned) in planned {
             match scene.bind(&name, &self.stage.terms[&name], planned) {
@@ -247,8 +262,28 @@ impl StagePlanner<'_> {
         };
         for stage in &stages {
             reach::check(stage, &scene, found);
+            checks::check_teachers(self.setup, run, stage, found);
         }
+        self.check_init(&scene)?;
         Ok(stages)
+    }
+
+    /// Weights that come from elsewhere must find a place.
+    fn check_init(&self, scene: &Scene<'_>) -> Found<()> {
+        let Some(student) = scene.trained.first().and_then(|name| scene.models.get(name)) else { return Ok(()) };
+        for (prefix, origin) in self.stage.origins() {
+            let (source, from) = match &origin {
+                Origin::Stage { name, prefix } => (self.setup.manifest.stage.get(name).and_then(|stage| stage.train.first()), prefix),
+                Origin::Model { name, prefix } => (Some(name), prefix),
+            };
+            let Some(source) = source.and_then(|name| scene.models.get(name)) else { continue };
+            if pairs(source, from, student, prefix).is_empty() {
+                let message = format!("nothing of `{}` under `{from}` fits `{}` under `{prefix}`", source.name, student.origin);
+                let hint = "names behind the two prefixes, and shapes, must be the same";
+                return Err(Problem::new(message).at(&self.path().key("init").key(prefix), Part::Value).hint(hint));
+            }
+        }
+        Ok(())
     }
 
     /// True when a term reads a teacher: only then is there something to compare with.
@@ -299,28 +334,32 @@ impl StagePlanner<'_> {
     /// Makes every part and lets distillers plan. Alone, terms that read a teacher are left out.
     fn plan_terms(&self, run: &RunPlan, data: &str, trained: &[String], passes: &IndexMap<String, PassPlan>, found: &mut Diagnostics) -> Found<Vec<(String, Planned)>> {
         let scene = self.scene(run, data, trained, passes);
-        let (mut planned, mut failed) = (vec![], false);
+        let mut planned = vec![];
         for (name, term) in &self.stage.terms {
             let at = self.path().key("terms").key(name);
             if term.weight.is_always_zero() && !self.alone {
                 let message = format!("the weight of `{name}` is always 0, so the term changes nothing");
                 found.push(Diagnostic::warning(message).at(&at.key("weight"), Part::Value).hint("remove the term, or give it a weight"));
             }
+            let wrong = scene.check_settings(name, term);
+            if wrong.has_errors() {
+                found.extend(wrong);
+                continue;
+            }
             match scene.plan(name, term) {
                 Ok(one) if self.alone && one.needs_teacher() => {}
                 Ok(one) => planned.push((name.clone(), one)),
-                Err(problem) => {
-                    found.extend(Diagnostics::from(problem));
-                    failed = true;
-                }
+                Err(problem) => found.extend(Diagnostics::from(problem)),
             }
         }
         let methods: Vec<&String> = planned.iter().filter(|(_, p)| !p.plan.stages.is_empty() || !p.plan.phases.is_empty()).map(|(name, _)| name).collect();
         if let [first, second, ..] = methods.as_slice() {
             let message = format!("`{first}` and `{second}` both plan stages or phases of their own");
-            return Err(Problem::new(message).at(&self.path().key("terms").key(second.as_str()), Part::Key).hint("give each a stage of its own"));
+            let path = |name: &str| self.path().key("terms").key(name);
+            let problem = Problem::new(message).at(&path(second), Part::Key).hint("give each a stage of its own");
+            return Err(Problem(problem.0.related(&path(first), Part::Key, "first here")));
         }
-        if failed { Ok(vec![]) } else { Ok(planned) }
+        Ok(planned)
     }
 
     /// Alone, the weights of the remaining terms are brought to a sum of 1 at the start: the same pull as a whole objective.
@@ -351,8 +390,11 @@ impl StagePlanner<'_> {
     fn method_stage(&self, scene: &Scene<'_>, terms: &[Rc<BoundTerm>], owner: &str, own: &desc::StagePlan) -> Found<StagePlan> {
         let mut stage = self.empty_stage(scene, &own.name);
         stage.frozen.extend(super::groups::matching(scene, &own.freeze));
+        self.check_method_globs(scene, terms, owner, own)?;
         let active: Vec<Rc<BoundTerm>> = terms.iter().filter(|term| term.name == owner || own.with_others).cloned().collect();
         stage.groups = plan_groups(scene, &active, &stage.frozen, own, Some(owner))?;
+        // What is not trained stays as it is, running statistics included.
+        stage.frozen.extend(left_out(scene, &stage.groups));
         let whole = desc::Phase { name: String::new(), terms: own.terms.clone(), with_others: own.with_others, updates: vec![] };
         let phases = if own.phases.is_empty() { vec![whole] } else { own.phases.clone() };
         stage.phases = phases.iter().map(|phase| self.own_phase(&stage, terms, owner, phase)).collect::<Found<Vec<_>>>()?;
@@ -363,6 +405,16 @@ impl StagePlanner<'_> {
             stage.length = Length::Epochs(epochs);
         }
         self.finish(scene, stage)
+    }
+
+    /// Globs of a method's stage must cover something.
+    fn check_method_globs(&self, scene: &Scene<'_>, terms: &[Rc<BoundTerm>], owner: &str, own: &desc::StagePlan) -> Found<()> {
+        let of_student = [&own.train, &own.freeze].into_iter().find_map(|list| unmatched(scene, list));
+        let Some(term) = terms.iter().find(|term| term.name == owner) else { return Ok(()) };
+        let of_part = unmatched_own(term, &own.freeze_own);
+        let Some(pattern) = of_student.map(|(_, pattern, _)| pattern).or(of_part.map(String::as_str)) else { return Ok(()) };
+        let message = format!("stage `{}` of {} names `{pattern}`, which covers no parameter", own.name, term.part.label());
+        Err(Problem::new(message).at(&term.path, Part::Key))
     }
 
     fn empty_stage(&self, scene: &Scene<'_>, inner: &str) -> StagePlan {
@@ -415,8 +467,16 @@ impl StagePlanner<'_> {
                 let written = self.stage.terms.get(&term.name).and_then(|term| term.phase.as_deref());
                 written.map_or(phase.terms.is_empty() || phase.terms.contains(&term.name), |own| own == name)
             };
-            let updates = self.group_indices(stage, &phase.updates, &path.key("updates"))?;
-            let active = terms.iter().filter(here).map(all_of).collect();
+            let active: Vec<ActiveTerm> = terms.iter().filter(here).map(all_of).collect();
+            let mut wanted = phase.updates.clone();
+            if self.alone {
+                // Terms and groups that need a teacher are not there.
+                wanted.retain(|name| stage.groups.iter().any(|group| group.name == *name || group.origin == *name));
+                if active.is_empty() || (wanted.is_empty() && !phase.updates.is_empty()) {
+                    continue;
+                }
+            }
+            let updates = self.group_indices(stage, &wanted, &path.key("updates"))?;
             phases.push(PhasePlan { name: name.clone(), terms: active, updates, every: phase.every as u64 });
         }
         Ok(phases)
@@ -441,6 +501,11 @@ impl StagePlanner<'_> {
 
     /// Views of the passes that are read, and the last checks.
     fn finish(&self, scene: &Scene<'_>, mut stage: StagePlan) -> Found<StagePlan> {
+        let batches = self.setup.data.get(scene.data).map_or(usize::MAX, |set| served(self.stage, set.train.len()));
+        if self.stage.accumulate > batches {
+            let message = format!("an update of {} batches is longer than an epoch, which has {batches}", self.stage.accumulate);
+            return Err(Problem::new(message).at(&self.path().key("accumulate"), Part::Value).hint("use a smaller `batch`"));
+        }
         for pass in stage.passes.values() {
             if stage.views.iter().any(|view| view.name == pass.view) {
                 continue;
@@ -457,7 +522,7 @@ impl StagePlanner<'_> {
         }
         if stage.groups.iter().all(|group| group.members.is_empty()) {
             let hint = "every parameter is frozen: freeze less";
-            return Err(Problem::new(format!("stage `{}` trains nothing", stage.name)).at(&self.path().key("freeze"), Part::Key).hint(hint));
+            return Err(Problem::new(format!("stage `{}` trains nothing", stage.name)).at(&self.path().key("freeze"), Part::Value).hint(hint));
         }
         Ok(stage)
     }

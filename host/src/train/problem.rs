@@ -2,7 +2,7 @@
 
 use crate::data::DataError;
 use crate::exec::NetworkError;
-use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part};
+use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, nearest};
 use crate::model::WeightsError;
 use crate::ops::OpError;
 use crate::plugin::PluginError;
@@ -44,29 +44,32 @@ impl From<Problem> for Diagnostics {
     }
 }
 
-/// Errors of other rooms, with their hint.
+/// Errors of other rooms: a headline, lines below it that start with two spaces, and `hint: ...` after an empty line.
 pub trait Explain: std::fmt::Display {
-    /// What to do, where that is known.
+    /// What to do, where the text does not say it.
     fn advice(&self) -> Option<String> {
         None
     }
-    /// The message, without the advice.
-    fn headline(&self) -> String {
+    /// The text, as it reads beside the place in the manifest.
+    fn text(&self) -> String {
         self.to_string()
     }
 }
 
-impl Explain for DataError {
-    fn advice(&self) -> Option<String> {
-        self.hint()
-    }
-    fn headline(&self) -> String {
-        DataError::headline(self)
-    }
-}
+impl Explain for DataError {}
 impl Explain for PluginError {
     fn advice(&self) -> Option<String> {
-        self.hint()
+        match self {
+            PluginError::Config { component, hint: None, .. } => Some(settings_hint(component)),
+            PluginError::Missing { .. } => Some("a relative path starts at the folder of the file that has it".into()),
+            _ => self.hint(),
+        }
+    }
+    fn text(&self) -> String {
+        match self {
+            PluginError::Config { component, message, .. } => format!("`{component}`: {message}"),
+            _ => self.to_string(),
+        }
     }
 }
 impl Explain for WeightsError {
@@ -75,7 +78,57 @@ impl Explain for WeightsError {
     }
 }
 impl Explain for NetworkError {}
-impl Explain for OpError {}
+impl Explain for OpError {
+    /// A part that names itself is not named again: the place in the manifest says which term it is.
+    fn text(&self) -> String {
+        match self {
+            OpError::Part { part, message, .. } => match part.rsplit_once('(') {
+                Some((_, component)) if message.starts_with(component.trim_end_matches(')')) => message.clone(),
+                _ => self.to_string(),
+            },
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// Where the settings of a component are explained.
+pub fn settings_hint(component: &str) -> String {
+    format!("`stillhouse describe {component}` lists its settings")
+}
+
+/// The nearest of the known names, or all of them.
+pub fn known_hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match nearest(name, known.iter().copied()) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None if known.is_empty() => format!("{what}: none"),
+        None => format!("{what}: {}", quoted(&known)),
+    }
+}
+
+/// Names in backticks, separated by commas.
+pub fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// An error of another room as a finding, still without a place.
+pub fn told(error: &impl Explain) -> Problem {
+    let text = error.text();
+    let (body, hint) = match text.split_once("\n\nhint: ") {
+        Some((body, hint)) => (body, Some(hint.to_owned())),
+        None => (text.as_str(), None),
+    };
+    let mut lines = body.lines();
+    let mut problem = Problem::new(lines.next().unwrap_or_default());
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        let notes = &mut problem.0.details.notes;
+        match notes.last_mut().filter(|_| line.starts_with("   ")) {
+            Some(last) => last.push_str(&format!("\n{}", line.trim_start())),
+            None => notes.push(line.trim().to_owned()),
+        }
+    }
+    problem.maybe_hint(hint).maybe_hint(error.advice())
+}
 
 /// Puts an error at its place in the manifest.
 pub trait AtPath<T> {
@@ -84,10 +137,41 @@ pub trait AtPath<T> {
     /// # Errors
     /// The same, as a finding.
     fn at_path(self, path: &ManifestPath) -> Result<T, Problem>;
+
+    /// What `path` names as a whole is what is wrong.
+    ///
+    /// # Errors
+    /// The same, as a finding.
+    fn at_key(self, path: &ManifestPath) -> Result<T, Problem>;
 }
 
 impl<T, E: Explain> AtPath<T> for Result<T, E> {
     fn at_path(self, path: &ManifestPath) -> Result<T, Problem> {
-        self.map_err(|error| Problem::new(error.headline()).at(path, Part::Value).maybe_hint(error.advice()))
+        self.map_err(|error| told(&error).at(path, Part::Value))
+    }
+
+    fn at_key(self, path: &ManifestPath) -> Result<T, Problem> {
+        self.map_err(|error| told(&error).at(path, Part::Key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn told_text_splits_into_message_notes_and_hint() {
+        let missing = DataError::NotFound { name: "mnist".into(), looked: vec!["a".into(), "b".into()], hint: "get it".into() };
+        let Problem(found) = told(&missing);
+        assert_eq!(found.message, "data set `mnist` was not found");
+        assert_eq!(found.details.notes, ["looked in:\na\nb"]);
+        assert_eq!(found.details.hint.as_deref(), Some("get it"));
+    }
+
+    #[test]
+    fn told_part_that_names_itself_is_named_once() {
+        let said = |message: &str| OpError::Part { part: "`hint` (`mse`)".into(), message: message.into(), code: 0 };
+        assert_eq!(told(&said("`mse` got features that differ")).0.message, "`mse` got features that differ");
+        assert_eq!(told(&said("no port")).0.message, "`hint` (`mse`): no port");
     }
 }

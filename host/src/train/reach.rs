@@ -34,24 +34,44 @@ pub(super) fn check(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostic
     check_duplicates(stage, found);
     for (group, reached) in stage.groups.iter().zip(&reached) {
         let missed: Vec<&str> = group.members.iter().map(|member| member.full.as_str()).filter(|name| !reached.contains(*name)).collect();
-        if let Some(first) = missed.first() {
-            found.push(unreached(stage, scene, first, missed.len()));
+        if !missed.is_empty() {
+            let kept = group.members.iter().map(|member| member.full.as_str()).filter(|name| reached.contains(*name));
+            found.push(unreached(stage, scene, &missed, &kept.collect::<Vec<_>>()));
         }
     }
 }
 
-fn unreached(stage: &StagePlan, scene: &Scene<'_>, first: &str, count: usize) -> Diagnostic {
-    let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
-    let model = stage.trained.iter().find_map(|name| first.strip_prefix(&format!("{name}.")));
-    let hint = match model {
-        Some(path) => {
-            let layer = path.rsplit_once('.').map_or(path, |(layer, _)| layer);
-            format!("bind a term to something behind it, or `freeze = [\"{layer}\"]`")
+fn unreached(stage: &StagePlan, scene: &Scene<'_>, missed: &[&str], reached: &[&str]) -> Diagnostic {
+    let first = missed.first().copied().unwrap_or_default();
+    let more = match missed.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let message = format!("no term reaches the parameter `{first}`{more}, which stage `{}` trains", stage.name);
+    let prefix = stage.trained.iter().map(|name| format!("{name}.")).find(|prefix| first.starts_with(prefix));
+    let hint = match prefix {
+        Some(prefix) => {
+            let within = |names: &[&str]| names.iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect::<Vec<_>>();
+            let list: Vec<String> = roots(&within(missed), &within(reached)).iter().map(|root| format!("\"{root}\"")).collect();
+            format!("bind a term to something behind it, or let it be: `freeze = [{}]`", list.join(", "))
         }
         None => "a term that owns it must use it in every cycle of phases".into(),
     };
-    let message = format!("parameter `{first}`{more} is trained in stage `{}`, but no term reaches it", stage.name);
     Diagnostic::error(message).at(&scene.path().key("train"), Part::Value).hint(hint)
+}
+
+/// The shortest paths that cover all missed parameters and none of those that are reached.
+fn roots(missed: &[String], reached: &[String]) -> Vec<String> {
+    let covers = |root: &str, path: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let mut roots: Vec<String> = vec![];
+    for path in missed {
+        let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+        let root = ends.map(|end| &path[..end]).find(|root| !reached.iter().any(|path| covers(root, path)));
+        if let Some(root) = root.filter(|root| !roots.iter().any(|known| known == root)) {
+            roots.push(root.to_owned());
+        }
+    }
+    roots
 }
 
 /// A term that couples the samples of a batch cannot be summed up over pieces of it.
@@ -86,7 +106,7 @@ fn trace(active: &ActiveTerm, stage: &StagePlan, phase: &PhasePlan, scene: &Scen
         return Ok(everything(term, scene));
     }
     let moment = scene.moment(&stage.inner, &phase.name);
-    let traced = term.part.trace(&moment, &ports).at_path(&term.path);
+    let traced = term.part.trace(&moment, &ports).at_key(&term.path);
     let traced = traced.map_err(|problem| scene.explain_shapes(problem, term))?;
     check_terms(active, &traced)?;
     let mut names = HashSet::new();
@@ -167,4 +187,17 @@ fn everything(term: &BoundTerm, scene: &Scene<'_>) -> HashSet<String> {
         }
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::roots;
+
+    #[test]
+    fn roots_of_missed_parameters_spare_those_reached() {
+        let paths = |list: &[&str]| list.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let missed = paths(&["layer2.1.weight", "layer3.0.weight", "layer3.1.bias", "fc.weight", "fc.bias"]);
+        let reached = paths(&["layer1.weight", "layer2.0.weight", "layer30.weight"]);
+        assert_eq!(roots(&missed, &reached), ["layer2.1", "layer3", "fc"]);
+    }
 }

@@ -10,7 +10,10 @@ use super::plan::{RunPlan, StagePlan};
 use super::setup::Setup;
 use super::stage::{StageRunner, model_tensors};
 use crate::manifest::Origin;
+use crate::ops::ParamSet;
+use candle_core::Tensor;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -52,27 +55,27 @@ pub enum Role {
 pub fn run_seed(setup: &Setup, run: &RunPlan, folder: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Vec<Outcome>, TrainError> {
     std::fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
     let runner = StageRunner { setup, run, folder: folder.into() };
-    let saved = if resume { checkpoint::position(folder)? } else { None };
-    let first = saved.as_ref().map_or(0, |position| position.stage);
-    let mut state = match &saved {
-        Some(position) => {
-            check_position(run, position)?;
-            Some(checkpoint::restore(folder, run)?)
+    let mut saved = match if resume { checkpoint::load(folder)? } else { None } {
+        Some(saved) => {
+            check_position(run, &saved.position)?;
+            Some((saved.position.clone(), checkpoint::restore(saved, run)?))
         }
         None => None,
     };
+    let first = saved.as_ref().map_or(0, |(position, _)| position.stage);
     let mut optimizers: Vec<Optimizer> = vec![];
     for index in first..run.stages.len() {
         let mut start = Position::default();
         optimizers = runner.optimizers(index, optimizers);
-        match (state.take(), &saved) {
-            (Some(groups), Some(position)) => {
-                start = position.clone();
+        match saved.take() {
+            Some((position, mut groups)) => {
+                groups.resize_with(optimizers.len(), HashMap::new);
                 for (optimizer, (steps, tensors)) in optimizers.iter_mut().zip(position.optimizer_steps.iter().zip(groups)) {
                     optimizer.restore(*steps, &tensors);
                 }
+                start = position;
             }
-            _ => initialise(run, &run.stages[index], setup)?,
+            None => initialise(run, index, setup)?,
         }
         runner.run(index, start, &mut optimizers, observer)?;
     }
@@ -87,10 +90,13 @@ fn check_position(run: &RunPlan, position: &Position) -> Result<(), TrainError> 
 }
 
 /// Weights that come from elsewhere: `models.X.stage`, and `init` of the stage.
-fn initialise(run: &RunPlan, stage: &StagePlan, setup: &Setup) -> Result<(), TrainError> {
+fn initialise(run: &RunPlan, index: usize, setup: &Setup) -> Result<(), TrainError> {
+    let stage = &run.stages[index];
     for (name, model) in &run.models {
-        let from = setup.manifest.models.get(name).and_then(|entry| entry.stage.as_ref());
-        if let Some(source) = from.and_then(|from| student_of(run, from)).filter(|_| !stage.trained.contains(name)) {
+        let from = setup.manifest.models.get(&model.origin).and_then(|entry| entry.stage.as_ref());
+        let is_untouched = run.stages[..index].iter().all(|before| !before.trained.contains(name));
+        let source = from.and_then(|from| student_of(run, from)).filter(|source| is_untouched && !Rc::ptr_eq(source, model));
+        if let Some(source) = source {
             copy(source, "", model, "")?;
         }
     }
@@ -123,18 +129,24 @@ fn student_of<'a>(run: &'a RunPlan, stage: &str) -> Option<&'a Rc<Model>> {
 
 /// Copies tensors whose names and shapes fit; gives their number.
 fn copy(source: &Model, from: &str, target: &Model, to: &str) -> Result<usize, TrainError> {
+    let pairs = pairs(source, from, target, to);
+    pairs.iter().try_for_each(|(set, name, tensor)| set.assign(name, tensor))?;
+    Ok(pairs.len())
+}
+
+/// Tensors of one model whose name below `from` and whose shape fit one of the other below `to`: the place, and the tensor.
+pub(super) fn pairs(source: &Model, from: &str, target: &Model, to: &str) -> Vec<(Rc<ParamSet>, String, Tensor)> {
     let tensors = model_tensors(source, "");
-    let mut copied = 0;
+    let mut found = vec![];
     for (inner, set) in target.network.sets() {
         for (name, entry) in set.entries() {
             let Some(rest) = format!("{inner}{name}").strip_prefix(to).map(str::to_owned) else { continue };
             if let Some(tensor) = tensors.get(&format!("{from}{rest}")).filter(|tensor| tensor.dims() == entry.var.dims()) {
-                set.assign(&name, tensor)?;
-                copied += 1;
+                found.push((set.clone(), name, tensor.clone()));
             }
         }
     }
-    Ok(copied)
+    found
 }
 
 /// Test metrics of every model that has weights, teachers first.

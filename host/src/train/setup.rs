@@ -1,11 +1,14 @@
 //! What a manifest stands on, whatever the seed: data sets in memory, plugins loaded, the device.
 
+use super::binding::TERM_KINDS;
+use super::problem::{Problem, settings_hint, told};
 use crate::data::{self, DataSet};
 use crate::manifest::{self, Diagnostic, Diagnostics, Manifest, ManifestPath, Part, RESERVED_TERM_KEYS, Sources};
-use crate::plugin::{Registry, SearchPaths};
+use crate::plugin::{Component, PluginError, Registry, SearchPaths};
 use candle_core::{DType, Device};
 use indexmap::IndexMap;
 use std::path::PathBuf;
+use stillhouse_plugin::desc::Kind;
 
 /// Everything that is opened once for a manifest.
 pub struct Setup {
@@ -43,14 +46,49 @@ impl Setup {
         let device = match open_device(manifest.run.device) {
             Ok(device) => device,
             Err(message) => {
-                found.push(Diagnostic::error(message).at(&ManifestPath::of(["run", "device"]), Part::Value));
+                let hint = "write `device = \"cpu\"`, or use a build with the feature of the device";
+                found.push(Diagnostic::error(message).at(&ManifestPath::of(["run", "device"]), Part::Value).hint(hint));
                 Device::Cpu
             }
         };
         if found.has_errors() {
+            // The plan, which needs the data, is not reached: what it would say of names and settings is said here.
+            check_parts(&manifest, &sources, &registry, &mut found);
             return Err(Box::new((found, sources)));
         }
         Ok(Setup { manifest, sources, registry, data: sets, device, float: DType::F32 })
+    }
+}
+
+/// The component of this name, told at its place where there is none, beside what was refused.
+pub(super) fn find_part<'r>(registry: &'r Registry, kinds: &[Kind], name: &str, at: &ManifestPath) -> Result<&'r Component, Problem> {
+    registry.find_of(kinds, name).map_err(|error| {
+        let is_unknown = matches!(error, PluginError::Unknown { .. } | PluginError::UnknownPlugin { .. });
+        let refused = registry.refused().iter().filter(|_| is_unknown).take(3);
+        let notes = refused.map(|refused| format!("refused: {}", refused.error));
+        notes.fold(told(&error).at(at, Part::Value), Problem::note)
+    })
+}
+
+/// What is wrong with the settings of a component that stand at a path.
+pub(super) fn check_settings(sources: &Sources, at: &ManifestPath, component: &Component, reserved: &[&str]) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    for wrong in sources.check_config(at, &component.desc.schema, reserved) {
+        let hint = wrong.details.hint.clone().unwrap_or_else(|| settings_hint(&component.desc.name));
+        found.push(wrong.hint(hint));
+    }
+    found
+}
+
+fn check_parts(manifest: &Manifest, sources: &Sources, registry: &Registry, found: &mut Diagnostics) {
+    for (stage, spec) in &manifest.stage {
+        for (name, term) in &spec.terms {
+            let path = ManifestPath::of(["stage", stage, "terms", name]);
+            match find_part(registry, TERM_KINDS, &term.use_, &path.key("use")) {
+                Ok(component) => found.extend(check_settings(sources, &path, component, RESERVED_TERM_KEYS)),
+                Err(problem) => found.extend(Diagnostics::from(problem)),
+            }
+        }
     }
 }
 
@@ -58,8 +96,10 @@ fn open_plugins(manifest: &Manifest, sources: &Sources, allow_abort: bool, found
     let at = ManifestPath::of(["plugins", "paths"]);
     let paths: Vec<PathBuf> = manifest.plugins.paths.iter().map(|path| sources.resolve(&at, path)).collect();
     let registry = Registry::discover(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS);
-    if let Err(error) = registry.check_named() {
-        found.push(Diagnostic::error(error.to_string()).at(&at, Part::Value).maybe_hint(error.hint()));
+    for refused in registry.refused().iter().filter(|refused| refused.named) {
+        let written = paths.iter().position(|path| *path == refused.path);
+        let at = written.map_or_else(|| at.clone(), |index| at.index(index));
+        found.extend(Diagnostics::from(told(&refused.error).at(&at, Part::Value)));
     }
     registry
 }
@@ -73,11 +113,11 @@ pub(super) fn data_path(name: &str, sources: &Sources) -> ManifestPath {
 fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<DataSet, Box<Diagnostic>> {
     let path = data_path(name, sources);
     let wrong = |error: data::DataError, key: &str| {
-        Box::new(Diagnostic::error(error.headline()).at(&path.key(key), Part::Value).maybe_hint(error.hint()))
+        Box::new(told(&error).at(&path.key(key), Part::Value).0)
     };
     // Presets look below the current folder; a path of the manifest starts where it was written.
     let base = match entry.format_and_path() {
-        Some(_) => sources.resolve(&path.key("use"), "."),
+        Some(_) => sources.resolve(&path.key("use"), ""),
         None => sources.folder().to_path_buf(),
     };
     let mut set = data::open(&entry.use_, &base).map_err(|error| wrong(error, "use"))?;

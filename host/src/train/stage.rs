@@ -12,7 +12,7 @@ use super::setup::Setup;
 use super::step::Stepper;
 use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
 use crate::manifest::{self, Goal};
-use crate::model::{load_weights, read_weights, write_weights};
+use crate::model::{WeightsError, load_weights, read_weights, write_weights};
 use crate::ops::Moment;
 use candle_core::Tensor;
 use std::collections::HashMap;
@@ -34,6 +34,8 @@ pub struct StageRunner<'a> {
 struct Extent {
     per_epoch: u64,
     total: u64,
+    /// Batches of an update.
+    pieces: u64,
 }
 
 impl StageRunner<'_> {
@@ -59,17 +61,15 @@ impl StageRunner<'_> {
         position.name.clone_from(&stage.name);
         let epochs = extent.total.div_ceil(extent.per_epoch);
         let every = self.setup.manifest.run.checkpoint_every.unwrap_or(1) as u64;
-        while position.epochs < epochs {
+        while position.epochs < epochs && is_patient(stage, &position) {
             let mut end = self.epoch(stage, set, &extent, &mut position, optimizers, observer)?;
-            let stop = self.judge(stage, &folder, &mut end, &mut position)?;
-            observer.epoch_ended(&end);
-            if position.epochs.is_multiple_of(every) || position.epochs == epochs || stop {
+            self.judge(stage, &folder, &mut end, &mut position)?;
+            if position.epochs.is_multiple_of(every) || position.epochs == epochs || !is_patient(stage, &position) {
                 self.save_student(stage, &folder.join("last.safetensors"))?;
                 checkpoint::save(&self.folder, self.run, optimizers, position.clone())?;
             }
-            if stop {
-                break;
-            }
+            // Told when it is saved: who stops a run after this line loses nothing.
+            observer.epoch_ended(&end);
         }
         self.finish(stage, &folder, &teachers)?;
         observer.stage_ended(&stage.name);
@@ -119,7 +119,7 @@ impl StageRunner<'_> {
         let (mut means, started, mut samples) = (Means::default(), Instant::now(), 0);
         let mut lr = 0.0;
         let mut stepper = Stepper::new(stage, &self.run.models, optimizers);
-        for served in Loader::new(&set.train, spec)? {
+        for served in Loader::new(&set.train, spec)?.take((extent.per_epoch * extent.pieces) as usize) {
             let batch = served?;
             let count = batch.len();
             let tensors = fields(batch, self.setup.float, &self.setup.device)?;
@@ -132,7 +132,7 @@ impl StageRunner<'_> {
             report.log.iter().for_each(|(level, term, line)| observer.said(*level, term, line));
             means.add(&report);
             samples += count;
-            position.steps += 1;
+            position.steps += u64::from(report.updated);
             observer.stepped(&Progress { step: position.steps, epoch: position.epochs, samples: count, lr, report: &report });
             if position.steps >= extent.total {
                 break;
@@ -196,16 +196,16 @@ impl StageRunner<'_> {
         Ok((part, metrics))
     }
 
-    /// Keeps the weights when they are the best so far. Only a validation part chooses; else the last weights count. True
-    /// when patience is at its end.
-    fn judge(&self, stage: &StagePlan, folder: &Path, end: &mut EpochEnd, position: &mut Position) -> Result<bool, TrainError> {
+    /// Keeps the weights when they are the best so far. Only a validation part chooses; without one the objective says
+    /// whether there is progress, and the last weights count.
+    fn judge(&self, stage: &StagePlan, folder: &Path, end: &mut EpochEnd, position: &mut Position) -> Result<(), TrainError> {
         let best = &stage.spec.best;
         let value = match best.metric.as_str() {
-            _ if !stage.judged => Some(-end.total),
+            _ if !stage.judged || end.part != "val" => Some(-end.total),
             "objective" => Some(-end.total),
-            name => end.metrics.get(name).map(|value| if best.mode == Goal::Max { value } else { -value }),
+            name => end.metrics.get(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
         };
-        let Some(value) = value else { return Ok(false) };
+        let Some(value) = value else { return Ok(()) };
         if position.best.is_none_or(|before| value > before) {
             position.best = Some(value);
             position.since_best = 0;
@@ -216,7 +216,7 @@ impl StageRunner<'_> {
         } else {
             position.since_best += 1;
         }
-        Ok(stage.patience.is_some_and(|patience| position.since_best >= patience))
+        Ok(())
     }
 
     /// Trained models go on with their best weights where a validation part chose them; `best` is always there.
@@ -281,22 +281,56 @@ pub fn model_tensors(model: &Model, prefix: &str) -> HashMap<String, Tensor> {
     .collect()
 }
 
-/// Reads a file of weights into a model without modules, or into its layers.
+/// Reads a file of weights into a model, its modules included.
 ///
 /// # Errors
 /// The file is missing, unreadable, or of another network.
 pub fn load_model(model: &Model, path: &Path) -> Result<(), TrainError> {
-    Ok(load_weights(path, &model.network.params)?)
+    Ok(load_file(model, path)?)
+}
+
+/// As [`load_model`], with the error of the file itself.
+pub(super) fn load_file(model: &Model, path: &Path) -> Result<(), WeightsError> {
+    load_weights(path, &model.network.params)?;
+    let sets: Vec<_> = model.network.sets().into_iter().filter(|(prefix, _)| !prefix.is_empty()).collect();
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let tensors = read_weights(path)?;
+    for (prefix, set) in sets {
+        for (inner, entry) in set.entries() {
+            let (name, wanted) = (format!("{prefix}{inner}"), entry.var.dims().to_vec());
+            let path = path.to_owned();
+            let Some(tensor) = tensors.get(&name) else {
+                return Err(WeightsError::MissingTensor { path, name, shape: wanted, close: None });
+            };
+            if tensor.dims() != wanted {
+                return Err(WeightsError::Shape { path, name, wanted, got: tensor.dims().to_vec() });
+            }
+            set.assign(&inner, tensor).map_err(|error| WeightsError::File { path, message: error.to_string() })?;
+        }
+    }
+    Ok(())
+}
+
+/// False when the stage waited long enough for a better epoch.
+fn is_patient(stage: &StagePlan, position: &Position) -> bool {
+    stage.patience.is_none_or(|patience| position.since_best < patience)
+}
+
+/// Batches that an epoch serves.
+pub(super) fn served(spec: &manifest::Stage, samples: usize) -> usize {
+    batches(samples, spec.batch.min(samples), samples >= spec.batch).max(1)
 }
 
 fn extent(stage: &StagePlan, samples: usize) -> Extent {
-    let batch = stage.spec.batch.min(samples);
-    let per_epoch = batches(samples, batch, samples >= stage.spec.batch).max(1) as u64;
+    let pieces = stage.spec.accumulate.max(1);
+    let per_epoch = (served(&stage.spec, samples) / pieces).max(1) as u64;
     let total = match stage.length {
         Length::Steps(steps) => steps,
         Length::Epochs(epochs) => (epochs * per_epoch as f64).round() as u64,
     };
-    Extent { per_epoch, total: total.max(1) }
+    Extent { per_epoch, total: total.max(1), pieces: pieces as u64 }
 }
 
 fn augments(list: &[manifest::Augment]) -> Vec<Augment> {

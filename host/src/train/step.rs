@@ -9,7 +9,7 @@ use super::reach::updates_student;
 use super::term::{BoundTerm, Read};
 use crate::exec::{Forward, PassSpec, StagedIn};
 use crate::graph::Source;
-use crate::ops::{Emitted, Moment, PortIn};
+use crate::ops::{Emitted, Moment, OpError, PortIn};
 use candle_core::Tensor;
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -40,6 +40,8 @@ pub struct StepReport {
     pub emitted: Vec<(String, Emitted)>,
     /// Lines for the log: level, term, text.
     pub log: Vec<(u32, String, String)>,
+    /// True when the parameters moved; false for a batch whose gradients wait for more.
+    pub updated: bool,
 }
 
 /// Runs the steps of one stage.
@@ -76,10 +78,12 @@ impl<'a> Stepper<'a> {
     /// # Errors
     /// A part or network fails, or a term is not finite.
     pub fn step(&mut self, fields: &Fields, moment: &Moment, lr_factor: f64, norms: bool) -> Result<StepReport, TrainError> {
-        let mut report = StepReport::default();
+        // Pieces of one update draw random numbers of their own.
+        let moment = &Moment { seed: moment.seed ^ (self.pieces as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15), ..moment.clone() };
         let mut cache = Cache::new();
         self.pieces += 1;
         let update = self.pieces >= self.stage.spec.accumulate;
+        let mut report = StepReport { updated: update, ..StepReport::default() };
         for (index, phase) in self.stage.phases.iter().enumerate() {
             if !moment.step.is_multiple_of(phase.every) {
                 continue;
@@ -108,6 +112,7 @@ impl<'a> Stepper<'a> {
             staged.extend(given.staged.into_iter().map(|change| StagedIn { params: active.term.part.params().clone(), change }));
             report.emitted.extend(given.emitted.into_iter().map(|emitted| (active.term.name.clone(), emitted)));
             report.log.extend(given.log.into_iter().map(|(level, line)| (level, active.term.name.clone(), line)));
+            check_given(active, &given.terms)?;
             for (inner, tensor) in given.terms.into_iter().filter(|(inner, _)| active.inner.contains(inner)) {
                 let weight = active.term.factor(&inner, moment.step, moment.steps_per_epoch);
                 let raw = scalar(&tensor)?;
@@ -233,7 +238,7 @@ impl<'a> Stepper<'a> {
                     frames.iter().map(finish).collect()
                 }
                 Read::Parameter { model, name } => {
-                    let value = self.models.get(model).and_then(|model| model.network.params.value(name));
+                    let value = self.models.get(model).and_then(|model| model.network.parameter(name)).and_then(|(set, name)| set.value(&name));
                     value.iter().map(finish).collect()
                 }
                 Read::Field(name) => fields.get(name).into_iter().cloned().collect(),
@@ -270,6 +275,15 @@ fn connect(connector: &super::term::BoundConnector, value: &Tensor, end: Option<
         x = given.output.unwrap_or(x);
     }
     Ok(x)
+}
+
+/// A part that cannot be traced is seen to give its terms only here.
+fn check_given(active: &ActiveTerm, given: &[(String, Tensor)]) -> Result<(), TrainError> {
+    let missing = active.inner.iter().find(|inner| !given.iter().any(|(name, _)| name == *inner));
+    missing.map_or(Ok(()), |name| {
+        let message = format!("planned the term `{name}` and did not give it");
+        Err(OpError::Result { part: active.term.part.label().into(), message }.into())
+    })
 }
 
 fn weighted(tensor: &Tensor, weight: f64) -> Result<Tensor, TrainError> {

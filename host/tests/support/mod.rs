@@ -2,13 +2,17 @@
 //! patches their files.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod command;
+pub mod lab;
+pub mod naive;
+pub mod small;
 pub mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use stillhouse::plugin::{PluginError, Registry, SearchPaths, Surroundings};
 use stillhouse_plugin::abi::MAGIC;
 use tempfile::TempDir;
@@ -40,7 +44,10 @@ fn build_all() -> HashMap<String, PathBuf> {
 fn cargo(command: &[String], packages: Vec<String>, rest: &[&str]) -> HashMap<String, PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    cargo.args(command).args(["--release", "--message-format=json-render-diagnostics"]).args(packages).args(rest);
+    // Test plugins go to a folder of their own: beside the binary they would be found as plugins.
+    let ships = packages.iter().any(|name| name.starts_with("stillhouse-"));
+    cargo.args(command).args(["--profile", if ships { "release" } else { "fixture" }]);
+    cargo.arg("--message-format=json-render-diagnostics").args(packages).args(rest);
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
@@ -55,6 +62,23 @@ fn artifact(line: &str) -> Option<(String, PathBuf)> {
     let file = file.map(PathBuf::from).find(|file| stillhouse::plugin::is_library_name(file))?;
     let name = message["target"]["name"].as_str()?.replace('_', "-");
     is_library.then_some((name, file))
+}
+
+/// The registry of these plugins of the workspace (`kd` for `plugins/kd`), built once as real libraries.
+pub fn plugins(names: &[&str]) -> Registry {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let package = |name: &&str| format!("stillhouse-{name}");
+    let mut built = BUILT.lock().expect("no build panicked");
+    let missing: Vec<String> = names.iter().map(package).filter(|name| !built.contains_key(name)).collect();
+    if !missing.is_empty() {
+        let packages = missing.iter().flat_map(|name| ["-p".to_owned(), name.clone()]);
+        built.extend(cargo(&["build".to_owned(), "--lib".to_owned()], packages.collect(), &[]));
+    }
+    let file =
+        |name: &&str| built.get(&package(name)).unwrap_or_else(|| panic!("no plugin `{name}` was built")).as_path();
+    let registry = discover(&names.iter().map(file).collect::<Vec<_>>());
+    registry.check_named().expect("the plugins are taken");
+    registry
 }
 
 /// A folder for one test.

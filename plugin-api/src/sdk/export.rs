@@ -84,28 +84,38 @@ fn desc<C: Component>(kind: Kind, ports: Vec<Port>) -> Desc {
 
 /// The entry of a loss.
 pub const fn loss_entry<C: Loss>() -> Entry {
-    Entry { desc: || desc::<C>(Kind::Loss, C::ports()), create: make::<LossFace<C>> }
+    Entry {
+        desc: || desc::<C>(Kind::Loss, C::ports()),
+        create: |config, host| part::<C>(LossFace(new::<C>(config)?), host),
+    }
 }
 
 /// The entry of a connector.
 pub const fn connector_entry<C: Connector>() -> Entry {
-    Entry { desc: || desc::<C>(Kind::Connector, vec![]), create: make::<ConnectorFace<C>> }
+    Entry {
+        desc: || desc::<C>(Kind::Connector, vec![]),
+        create: |config, host| part::<C>(ConnectorFace(new::<C>(config)?), host),
+    }
 }
 
 /// The entry of a module.
 pub const fn module_entry<C: Module>() -> Entry {
-    Entry { desc: || desc::<C>(Kind::Module, vec![]), create: make::<ModuleFace<C>> }
+    Entry {
+        desc: || desc::<C>(Kind::Module, vec![]),
+        create: |config, host| part::<C>(ModuleFace(new::<C>(config)?), host),
+    }
 }
 
 /// The entry of a distiller.
 pub const fn distiller_entry<C: Distiller>() -> Entry {
-    Entry { desc: || desc::<C>(Kind::Distiller, C::ports()), create: make::<DistillerFace<C>> }
+    Entry {
+        desc: || desc::<C>(Kind::Distiller, C::ports()),
+        create: |config, host| part::<C>(DistillerFace(new::<C>(config)?), host),
+    }
 }
 
 /// What the four faces have in common behind the boundary.
-trait Face: Send + Sync + 'static {
-    type Inner: Component;
-    fn wrap(inner: Self::Inner) -> Self;
+trait Face: Send + Sync {
     fn plan(&mut self, _site: &str) -> Result<String> {
         Ok("{}".into())
     }
@@ -122,10 +132,6 @@ type Given = (u32, String, Tensor);
 struct LossFace<C>(C);
 
 impl<C: Loss> Face for LossFace<C> {
-    type Inner = C;
-    fn wrap(inner: C) -> Self {
-        LossFace(inner)
-    }
     fn bind(&mut self, cx: &BindCx, x: &Inputs) -> Result<()> {
         self.0.bind(cx, x)
     }
@@ -137,10 +143,6 @@ impl<C: Loss> Face for LossFace<C> {
 struct ConnectorFace<C>(C);
 
 impl<C: Connector> Face for ConnectorFace<C> {
-    type Inner = C;
-    fn wrap(inner: C) -> Self {
-        ConnectorFace(inner)
-    }
     fn bind(&mut self, cx: &BindCx, x: &Inputs) -> Result<()> {
         self.0.bind(cx, &x.one("from")?, &x.one("to")?)
     }
@@ -152,10 +154,6 @@ impl<C: Connector> Face for ConnectorFace<C> {
 struct ModuleFace<C>(C);
 
 impl<C: Module> Face for ModuleFace<C> {
-    type Inner = C;
-    fn wrap(inner: C) -> Self {
-        ModuleFace(inner)
-    }
     fn bind(&mut self, cx: &BindCx, x: &Inputs) -> Result<()> {
         self.0.bind(cx, &x.one("input")?, &x.one("replaced")?)
     }
@@ -172,10 +170,6 @@ impl<C: Module> Face for ModuleFace<C> {
 struct DistillerFace<C>(C);
 
 impl<C: Distiller> Face for DistillerFace<C> {
-    type Inner = C;
-    fn wrap(inner: C) -> Self {
-        DistillerFace(inner)
-    }
     fn plan(&mut self, site: &str) -> Result<String> {
         let site = serde_json::from_str(site).map_err(|error| Error::new(format!("site: {error}")))?;
         serde_json::to_string(&self.0.plan(&site)?).map_err(|error| Error::new(format!("plan: {error}")))
@@ -192,38 +186,38 @@ impl<C: Distiller> Face for DistillerFace<C> {
     }
 }
 
-/// A face behind the boundary: guarded, its errors named. The option is empty only while it is dropped.
-struct Crossing<F: Face> {
-    face: Option<F>,
+/// A face behind the boundary: guarded, its errors named. One type for all components, so that the code of the boundary is
+/// in a plugin once. The option is empty only while it is dropped.
+struct Crossing {
+    name: &'static str,
+    face: Option<Box<dyn Face>>,
     host: HostApi_Ref,
 }
 
-impl<F: Face> Drop for Crossing<F> {
+impl Drop for Crossing {
     fn drop(&mut self) {
         quiet_drop(self.face.take());
     }
 }
 
-impl<F: Face> Crossing<F> {
-    const NAME: &'static str = <F::Inner as Component>::NAME;
-
-    fn face(&self) -> Result<&F> {
-        self.face.as_ref().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
+impl Crossing {
+    fn face(&self) -> Result<&dyn Face> {
+        self.face.as_deref().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
     }
 
-    fn face_mut(&mut self) -> Result<&mut F> {
-        self.face.as_mut().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
+    fn face_mut(&mut self) -> Result<&mut (dyn Face + 'static)> {
+        self.face.as_deref_mut().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
     }
 }
 
-impl<F: Face> Part for Crossing<F> {
+impl Part for Crossing {
     fn plan(&mut self, site: RStr<'_>) -> AbiResult<RString> {
-        guard(Self::NAME, || Ok(self.face_mut()?.plan(site.as_str())?.into()))
+        guard(self.name, || Ok(self.face_mut()?.plan(site.as_str())?.into()))
     }
 
     fn bind(&mut self, ctx: Ctx, ports: RSlice<'_, PortValue<'_>>) -> AbiResult<()> {
         let door = Door { ctx, host: self.host };
-        guard(Self::NAME, || {
+        guard(self.name, || {
             let inputs = Inputs::new(door, ports.as_slice());
             self.face_mut()?.bind(&BindCx::new(door), &inputs)?;
             door.check()
@@ -232,7 +226,7 @@ impl<F: Face> Part for Crossing<F> {
 
     fn run(&self, ctx: Ctx, ports: RSlice<'_, PortValue<'_>>) -> AbiResult<RVec<Named>> {
         let door = Door { ctx, host: self.host };
-        guard(Self::NAME, || {
+        guard(self.name, || {
             let inputs = Inputs::new(door, ports.as_slice());
             let given = self.face()?.run(&Cx::new(door), &inputs)?;
             door.check()?;
@@ -243,7 +237,7 @@ impl<F: Face> Part for Crossing<F> {
 
     fn event(&self, ctx: Ctx, kind: u32, _ports: RSlice<'_, PortValue<'_>>) -> AbiResult<()> {
         let door = Door { ctx, host: self.host };
-        guard(Self::NAME, || {
+        guard(self.name, || {
             if kind == event::EPOCH_END {
                 self.face()?.epoch_end(&Cx::new(door))?;
             }
@@ -252,37 +246,35 @@ impl<F: Face> Part for Crossing<F> {
     }
 }
 
-fn make<F: Face>(config: &str, host: HostApi_Ref) -> Result<PartBox> {
-    let inner = <F::Inner as Component>::new(read_config::<F::Inner>(config)?)
-        .map_err(|error| Error::coded(code::CONFIG, error.message()))?;
-    Ok(Part_TO::from_value(Crossing { face: Some(F::wrap(inner)), host }, TD_Opaque))
+fn new<C: Component>(config: &str) -> Result<C> {
+    C::new(read_config::<C>(config)?).map_err(|error| Error::coded(code::CONFIG, error.message()))
+}
+
+fn part<C: Component>(face: impl Face + 'static, host: HostApi_Ref) -> Result<PartBox> {
+    let crossing = Crossing { name: C::NAME, face: Some(Box::new(face)), host };
+    Ok(Part_TO::from_value(crossing, TD_Opaque))
 }
 
 /// The settings of a component; the error names the path of what is wrong.
 fn read_config<C: Component>(config: &str) -> Result<C::Config> {
-    let mut reader = serde_json::Deserializer::from_str(config);
-    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (path, cause) = (error.path().to_string(), plain(error.inner()));
-        let place = if path == "." { String::new() } else { format!("at `{path}`: ") };
-        Error::coded(code::CONFIG, format!("{place}{cause}"))
-    })?;
-    refuse_unknown(&schemars::schema_for!(C::Config).to_value(), config)?;
-    Ok(read)
+    let given = parse(config)?;
+    refuse_unknown(&schemars::schema_for!(C::Config).to_value(), &given)?;
+    // From a parsed value rather than from text: a parser for each configuration would be most of a plugin's size.
+    serde_path_to_error::deserialize(given).map_err(|error| misplaced(&error))
 }
 
-/// The message of a JSON error without line and column, which mean nothing to the author of a manifest.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) if error.line() > 0 => text[..end].to_owned(),
-        _ => text,
-    }
+fn parse(config: &str) -> Result<serde_json::Value> {
+    serde_json::from_str(config).map_err(|error| Error::coded(code::CONFIG, error.to_string()))
 }
 
-/// Refuses keys that the schema does not list, should the configuration's type have let them through.
-fn refuse_unknown(schema: &serde_json::Value, config: &str) -> Result<()> {
-    let given: serde_json::Value =
-        serde_json::from_str(config).map_err(|error| Error::coded(code::CONFIG, plain(&error)))?;
+fn misplaced(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let (path, cause) = (error.path().to_string(), error.inner());
+    let place = if path == "." { String::new() } else { format!("at `{path}`: ") };
+    Error::coded(code::CONFIG, format!("{place}{cause}"))
+}
+
+/// Refuses keys that the schema does not list, should the configuration's type let them through.
+fn refuse_unknown(schema: &serde_json::Value, given: &serde_json::Value) -> Result<()> {
     let (Some(given), Some(known)) = (given.as_object(), schema.get("properties").and_then(|p| p.as_object())) else {
         return Ok(());
     };

@@ -1,7 +1,8 @@
 //! No panic leaves a plugin: it becomes an error that names the component and the source line.
 
 use super::error::{Error, Result};
-use crate::abi::{AbiResult, abi_stable::std_types::RResult, code};
+use crate::abi::{AbiError, AbiResult, abi_stable::std_types::RResult, code};
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -39,16 +40,20 @@ pub(crate) fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> AbiResul
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => RResult::ROk(value),
         Ok(Err(error)) => RResult::RErr(error.into_abi()),
-        Err(payload) => {
-            let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
-            let said = said.unwrap_or_else(|| "a panic without text".into());
-            // The payload may be of a type whose destructor panics again.
-            std::mem::forget(payload);
-            let place = PLACE.take().map(|place| format!(" at {place}")).unwrap_or_default();
-            RResult::RErr(Error::coded(code::PANIC, format!("`{name}` panicked{place}: {said}")).into_abi())
-        }
+        Err(payload) => RResult::RErr(panicked(name, payload)),
     }
+}
+
+/// What is told of a panic. Apart from [`guard`], since that is compiled once for every result.
+#[cold]
+fn panicked(name: &str, payload: Box<dyn Any + Send>) -> AbiError {
+    let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
+    let said = said.unwrap_or_else(|| "a panic without text".into());
+    // The payload may be of a type whose destructor panics again.
+    std::mem::forget(payload);
+    let place = PLACE.take().map(|place| format!(" at {place}")).unwrap_or_default();
+    Error::coded(code::PANIC, format!("`{name}` panicked{place}: {said}")).into_abi()
 }
 
 /// Drops `value`; a panic in its destructor is swallowed, since there is nobody to tell.

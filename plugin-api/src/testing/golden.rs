@@ -134,6 +134,35 @@ mod tests {
         assert!(tensors(&[3, 0, 0, 0, 0, 0, 0, 0, b'{']).is_err());
     }
 
+    fn case(values: &[f64]) -> Case {
+        let tensors = ["out.loss", "grad.x"].map(|name| (name.to_owned(), Array::real(&[values.len()], values)));
+        Case { name: "small".into(), tensors: tensors.into(), description: Value::Null }
+    }
+
+    #[test]
+    fn case_compares_within_its_tolerances() {
+        case(&[1.0, 1e3]).assert_values("out.loss", &[1.0 + 1e-11, 1e3]);
+        case(&[1.0, 1e3]).assert_gradient("grad.x", &[1.0 + 5e-7, 1e3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "golden case `small`: `out.loss`[0] is 1e0, got")]
+    fn case_with_another_value_panics() {
+        case(&[1.0]).assert_values("out.loss", &[1.0 + 1e-9]);
+    }
+
+    #[test]
+    #[should_panic(expected = "golden case `small`: `grad.x`[0] is 1e0, got NaN")]
+    fn case_with_a_gradient_that_is_no_number_panics() {
+        case(&[1.0]).assert_gradient("grad.x", &[f64::NAN]);
+    }
+
+    #[test]
+    #[should_panic(expected = "golden case `small` has no tensor `param.w`")]
+    fn case_without_the_tensor_panics() {
+        case(&[1.0]).array("param.w");
+    }
+
     #[test]
     fn case_that_is_missing_is_an_error() {
         let error = Case::open("no/such/case").expect_err("missing");

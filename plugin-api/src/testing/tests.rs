@@ -86,6 +86,7 @@ impl Loss for Probe {
         match self.0.what.as_str() {
             "difference" => Ok((student - teacher).square().mean_all()),
             "state" => self.state(cx, &student),
+            "wrong" => Ok(student.scale_grad(1.01).square().sum_all()),
             "fused" => Ok(cx.fused(Double, &[&student])?.square().sum_all()),
             "taps" => Ok(x.list("taps")?.iter().fold(student.sum_all(), |sum, tap| sum + tap.square().sum_all())),
             "vector" => Ok(student.sum(&[1])),
@@ -132,6 +133,13 @@ fn bench_of_a_loss_gives_value_and_gradient() {
     assert_eq!(run.grad("student"), [0.0, 0.5, 1.0, 1.5]);
     assert_eq!(run.grad("teacher"), [0.0; 4]);
     probe("difference").check_gradients(1e-7).expect("gradients agree");
+}
+
+#[test]
+fn bench_gradient_that_differs_is_found() {
+    let error = probe("wrong").check_gradients(1e-3).expect_err("differs");
+    assert!(error.message().starts_with("gradient of student[0][0] is 2.02e0, by differences 2.0"), "{error}");
+    probe("wrong").check_gradients(1e-1).expect("within the tolerance");
 }
 
 #[test]

@@ -92,8 +92,8 @@ impl Default for FitnetConfig {
 /// `others` are the other terms of the manifest's stage, above all the task's; lambda falls as [`Lambda`] says, and there is
 /// no factor `T^2`. The regressor r stays as it is in the second stage and is not part of the student.
 ///
-/// The paper drops the regressor's batch normalisation, as is the default here; its regressor is always the unpadded
-/// convolution, where this one also halves and doubles. The official hint layer may be followed by tanh or sigmoid, with a
+/// The paper's regressor has no batch normalisation, as is the default here, and is always the unpadded convolution, where
+/// this one also halves and doubles. The official hint layer may be followed by tanh or sigmoid, with a
 /// cross-entropy as its cost: that variant is not offered.
 ///
 /// # Shapes and units

@@ -1,5 +1,7 @@
 //! Gradients against finite differences, values at kinks, candle's own operations where they are right.
 
+#![allow(clippy::cloned_ref_to_slice_refs)] // one input reads like several
+
 mod elementwise;
 mod layers;
 mod products;

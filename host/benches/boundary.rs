@@ -1,0 +1,107 @@
+//! What the plugin boundary costs: the same loss through a plugin file and as direct calls in this process, forward, backward
+//! and handles included.
+//!
+//! ```text
+//! cargo build --release && cargo bench -p stillhouse --bench boundary
+//! ```
+//! Three columns, interleaved, medians: through the plugin; the same operations called directly; and candle's own operations
+//! (`candle_nn::ops::log_softmax` and so on) as one would write the loss without Stillhouse.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::Instant;
+use stillhouse::manifest::RESERVED_TERM_KEYS;
+use stillhouse::ops::native;
+use stillhouse::ops::{BoundPart, Moment, ParamSet, PortIn, TracePort, host_api};
+use stillhouse::plugin::{Registry, SearchPaths};
+use stillhouse_plugin::desc::Kind;
+use stillhouse_plugin::op;
+
+const ROUNDS: usize = 41;
+const CALLS: usize = 50;
+
+type Loss<'a> = Box<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + 'a>;
+
+fn main() {
+    let folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_path_buf())).unwrap_or_default();
+    let registry = Registry::discover(&SearchPaths::usual(&[folder]), false, RESERVED_TERM_KEYS);
+    println!("{:<28} {:>10} {:>10} {:>10} {:>9} {:>9}", "loss, shape", "plugin us", "direct us", "candle us", "/ direct", "/ candle");
+    compare(&registry, "kd", &[128, 100], Box::new(kd_direct), Box::new(kd_candle));
+    compare(&registry, "mse", &[64, 128], Box::new(mse_direct), Box::new(mse_candle));
+}
+
+fn compare(registry: &Registry, name: &str, shape: &[usize], direct: Loss<'_>, candle: Loss<'_>) {
+    let part = match bind(registry, name, shape) {
+        Ok(part) => part,
+        Err(message) => return println!("{name}: {message}"),
+    };
+    let moment = Moment { training: true, ..Moment::default() };
+    let plugin: Loss<'_> = Box::new(|student, teacher| {
+        let port = |name: &str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
+        let given = part.run(&moment, &[port("student", student), port("teacher", teacher)]);
+        let given = given.map_err(|error| candle_core::Error::Msg(error.to_string()))?;
+        given.terms.into_iter().next().map(|(_, tensor)| tensor).ok_or_else(|| candle_core::Error::Msg("no term".into()))
+    });
+    let student = Var::randn(0f32, 2., shape, &Device::Cpu).expect("a variable");
+    let teacher = Tensor::randn(0f32, 2., shape, &Device::Cpu).expect("a tensor");
+    let ways = [plugin, direct, candle];
+    let values: Vec<f32> = ways.iter().map(|way| way(&student, &teacher).and_then(|loss| loss.to_scalar()).expect("a loss")).collect();
+    assert!(values.iter().all(|value| (value - values[0]).abs() < 1e-4 * values[0].abs()), "the ways differ: {values:?}");
+    let mut times = [vec![], vec![], vec![]];
+    for _ in 0..ROUNDS {
+        for (way, times) in ways.iter().zip(&mut times) {
+            let started = Instant::now();
+            for _ in 0..CALLS {
+                let loss = way(&student, &teacher).expect("a loss");
+                black_box(loss.backward().expect("gradients").get(&student).map(Tensor::elem_count));
+            }
+            times.push(started.elapsed().as_secs_f64() * 1e6 / CALLS as f64);
+        }
+    }
+    let ratio = |a: usize, b: usize| median(times[a].iter().zip(&times[b]).map(|(x, y)| x / y).collect());
+    let [plugin, direct, candle] = times.each_ref().map(|times| median(times.clone()));
+    let label = format!("{name} {shape:?}");
+    println!("{label:<28} {plugin:>10.1} {direct:>10.1} {candle:>10.1} {:>9.3} {:>9.3}", ratio(0, 1), ratio(0, 2));
+}
+
+fn bind(registry: &Registry, name: &str, shape: &[usize]) -> std::result::Result<BoundPart, String> {
+    let component = registry.find(Some(Kind::Loss), name).map_err(|error| error.to_string())?;
+    let part = component.create("{}", host_api()).map_err(|error| error.to_string())?;
+    let params = Rc::new(ParamSet::new(name, 0, DType::F32, &Device::Cpu));
+    let part = BoundPart::new(name, component.desc.clone(), part, params);
+    let port = |name: &str| TracePort { name: name.into(), values: vec![op::Meta::new(shape, op::DType::F32)], frames: 1 };
+    part.bind(&Moment::default(), &[port("student"), port("teacher")]).map_err(|error| error.to_string())?;
+    Ok(part)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The operations of the plugin, called directly.
+fn kd_direct(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    let (t, rows) = (4.0, student.dim(0)? as f64);
+    let student = native::log_softmax(&native::affine(student, 1.0 / t, 0.0)?, 1)?;
+    let teacher = native::log_softmax(&native::affine(&teacher.detach(), 1.0 / t, 0.0)?, 1)?;
+    let terms = native::mul(&native::exp(&teacher)?, &native::sub(&teacher, &student)?)?;
+    native::affine(&native::sum(&terms, &[0, 1], false)?, t * t / rows, 0.0)
+}
+
+/// As one writes it with candle.
+fn kd_candle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    let (t, rows) = (4.0, student.dim(0)? as f64);
+    let student = candle_nn::ops::log_softmax(&(student / t)?, 1)?;
+    let teacher = candle_nn::ops::log_softmax(&(teacher.detach() / t)?, 1)?;
+    let terms = (teacher.exp()? * (teacher - student)?)?;
+    terms.sum_all()? * (t * t / rows)
+}
+
+fn mse_direct(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    native::mean(&native::square(&native::sub(student, &teacher.detach())?)?, &[0, 1], false)
+}
+
+fn mse_candle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    (student - teacher.detach())?.sqr()?.mean_all()
+}

@@ -1,0 +1,78 @@
+//! What is wrong with a stage as a whole, or only looks like what was meant.
+
+use super::evaluate::Metrics;
+use super::plan::{RunPlan, StagePlan};
+use super::problem::known_hint;
+use super::setup::Setup;
+use super::term::Read;
+use crate::data::DataSet;
+use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, Stage};
+
+/// The metric that every stage has: the weighted sum of its terms.
+const OBJECTIVE: &str = "objective";
+
+/// Checks what a stage says of itself against its data.
+pub(super) fn check_spec(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet, found: &mut Diagnostics) {
+    check_metric(setup, stage, path, set, found);
+    let samples = set.train.len();
+    if stage.batch > samples {
+        let message = format!("`batch` is {}, and there are {samples} samples to train on", stage.batch);
+        let warning = Diagnostic::warning(message).at(&path.key("batch"), Part::Value);
+        found.push(warning.note("every update sees all samples, so that an epoch is one update").hint(format!("write `batch = {samples}` or less")));
+    }
+}
+
+/// The metric of the best weights must be known, and measurable where somebody counts on it.
+fn check_metric(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet, found: &mut Diagnostics) {
+    let (name, at) = (stage.best.metric.as_str(), path.key("best").key("metric"));
+    if name != OBJECTIVE && !Metrics::NAMES.contains(&name) {
+        let hint = known_hint(name, Metrics::NAMES.into_iter().chain([OBJECTIVE]), "there are");
+        found.push(Diagnostic::error(format!("unknown metric `{name}`")).at(&at, Part::Value).hint(hint));
+        return;
+    }
+    let is_written = setup.sources.is_written(&path.key("best"));
+    if is_written && set.val.is_none() {
+        let warning = Diagnostic::warning("there is no validation part to choose the best weights on, so the last ones count");
+        found.push(warning.at(&path.key("best"), Part::Key).hint("keep some of the training samples: `split = { val = 0.1 }` in the data"));
+    }
+    let counts = is_written || (stage.patience.is_some() && set.val.is_some());
+    if counts && name != OBJECTIVE && set.test.field(crate::data::LABEL).is_none() {
+        let message = format!("the metric `{name}` needs labels, which the data does not have");
+        found.push(Diagnostic::error(message).at(&at, Part::Value).hint("write `best = { metric = \"objective\" }`"));
+    }
+}
+
+/// Models that a stage only reads must have weights by then. `run` holds the stages before.
+pub(super) fn check_teachers(setup: &Setup, run: &RunPlan, stage: &StagePlan, found: &mut Diagnostics) {
+    let mut told: Vec<&str> = vec![];
+    for term in stage.terms() {
+        for read in term.ports.iter().flat_map(|port| &port.reads) {
+            let Some(model) = model_of(read, stage).filter(|model| !stage.trained.iter().any(|name| name == model)) else { continue };
+            let has_weights = setup.manifest.models.get(model).is_none_or(|entry| entry.weights.is_some() || entry.stage.is_some());
+            let is_trained = run.stages.iter().any(|before| before.trained.iter().any(|name| name == model));
+            if has_weights || is_trained || told.contains(&model) {
+                continue;
+            }
+            told.push(model);
+            found.push(untrained(setup, model, stage, &term.path));
+        }
+    }
+}
+
+fn untrained(setup: &Setup, model: &str, stage: &StagePlan, at: &ManifestPath) -> Diagnostic {
+    let message = format!("model `{model}` is not trained yet when stage `{}` reads it", stage.name);
+    let trains = setup.manifest.stage.iter().find(|(_, other)| other.train.iter().any(|name| name == model));
+    let hint = match trains {
+        Some((name, _)) => format!("put stage `{name}` before this one, or write `after = [\"{name}\"]`"),
+        None => "give it `weights = \"FILE\"`".to_owned(),
+    };
+    Diagnostic::error(message).at(at, Part::Key).hint(hint)
+}
+
+fn model_of<'s>(read: &'s Read, stage: &'s StagePlan) -> Option<&'s str> {
+    match read {
+        Read::Tap { pass, .. } => stage.passes.get(pass).map(|pass| pass.model.as_str()),
+        Read::Parameter { model, .. } => Some(model),
+        Read::Field(_) => None,
+    }
+}

@@ -1,0 +1,193 @@
+//! `run`, `eval` and `check`: what they print and what they leave behind.
+
+use super::support::command::Place;
+use super::{TINY, finished, json};
+use serde_json::Value;
+use std::io::Read;
+
+#[test]
+fn run_prints_table_and_clean_path() {
+    let said = Place::with(TINY).succeed(&["run", "m.toml"]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();
+    assert_eq!(lines.len(), 6, "{}", said.out);
+    assert_eq!(words(1), ["model", "parameters", "test", "accuracy", "test", "nll"]);
+    assert_eq!(words(2)[..2], ["teacher", "1810"]);
+    assert_eq!(words(3)[..3], ["student", "alone", "610"]);
+    assert_eq!(words(4)[..3], ["student", "distilled", "610"]);
+    assert!(lines[5].starts_with("student: ") && lines[5].ends_with(" points by distillation"), "{}", lines[5]);
+    assert!(said.err.ends_with("\nwritten to runs/tiny\n"), "{}", said.err);
+}
+
+#[test]
+fn run_without_terminal_tells_lines() {
+    let said = Place::with(TINY).succeed(&["run", "m.toml"]);
+    let lines: Vec<&str> = said.err.lines().collect();
+    assert_eq!(lines.len(), 3 * 3 + 2, "{}", said.err);
+    assert_eq!(lines[0], "teacher        1,810 trained values, 2 epochs of 6 updates");
+    assert!(lines[1].starts_with("teacher        1/2  val ") && lines[1].ends_with(" samples/s"), "{}", lines[1]);
+    assert!(lines[3].starts_with("distil-alone   610 trained values"), "{}", lines[3]);
+    assert!(lines[7].contains("  task ") && lines[7].contains("  kd "), "{}", lines[7]);
+    assert!(!said.err.contains('\u{1b}') && !said.err.contains('\r'), "{}", said.err);
+}
+
+#[test]
+fn run_quiet_says_nothing_beside_the_table() {
+    let place = Place::with(TINY);
+    assert_eq!(place.succeed(&["run", "m.toml", "--quiet"]).err, "");
+    assert_eq!(place.succeed(&["run", "m.toml", "-q"]).err, "");
+}
+
+#[test]
+fn run_json_has_rows_and_gain() {
+    let said = Place::with(TINY).succeed(&["run", "m.toml", "--json"]);
+    let table = json(&said.out);
+    let models: Vec<&str> = table["rows"].as_array().expect("rows").iter().filter_map(|row| row["model"].as_str()).collect();
+    assert_eq!(models, ["teacher", "student-alone", "student"]);
+    let accuracy = |row: usize| table["rows"][row]["accuracy"].as_f64().expect("an accuracy");
+    let gain = table["gain"][0]["mean"].as_f64().expect("a gain");
+    assert!((gain - (accuracy(2) - accuracy(1))).abs() < 1e-12, "{table}");
+}
+
+#[test]
+fn run_leaves_manifest_that_checks_and_runs() {
+    let place = finished();
+    place.succeed(&["check", "runs/tiny/manifest.toml"]);
+    let again = place.succeed(&["run", "runs/tiny/manifest.toml", "--json", "--set", "run.name=again"]);
+    let first = json(&place.read("runs/tiny/results.json"));
+    let student = |row: &&Value| row["model"] == "student";
+    let before = first.as_array().expect("outcomes").iter().find(student).expect("a student")["metrics"]["accuracy"].clone();
+    assert_eq!(json(&again.out)["rows"][2]["accuracy"], before);
+}
+
+#[test]
+fn run_leaves_plugins_results_and_log() {
+    let place = finished();
+    let plugins = json(&place.read("runs/tiny/plugins.json"));
+    let names: Vec<&str> = plugins.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["stillhouse-basics", "stillhouse-fitnet", "stillhouse-kd"]);
+    assert!(plugins[0]["sha256"].as_str().is_some_and(|sum| sum.len() == 64));
+    assert_eq!(json(&place.read("runs/tiny/results.json")).as_array().map(Vec::len), Some(3));
+    let log = place.read("runs/tiny/seed-0/metrics.jsonl");
+    let events: Vec<Value> = log.lines().map(json).collect();
+    let count = |event: &str| events.iter().filter(|one| one["event"] == event).count();
+    assert_eq!((count("stage"), count("epoch"), events.len()), (3, 6, 9), "{log}");
+}
+
+#[test]
+fn run_leaves_weights_under_the_names_of_the_layers() {
+    let place = finished();
+    for (stage, width) in [("teacher", 24), ("distil-alone", 8), ("distil", 8)] {
+        for file in ["best", "last"] {
+            let path = place.path(&format!("runs/tiny/seed-0/{stage}/{file}.safetensors"));
+            let tensors = stillhouse::model::read_weights(&path).expect("the weights are read");
+            let mut shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dims().to_vec())).collect();
+            shapes.sort();
+            let wanted = [("fc1.bias", vec![width]), ("fc1.weight", vec![width, 64]), ("fc2.bias", vec![10]), ("fc2.weight", vec![10, width])];
+            assert_eq!(shapes, wanted);
+        }
+    }
+}
+
+#[test]
+fn run_again_moves_the_first_aside() {
+    let place = finished();
+    let before = place.read("runs/tiny/seed-0/metrics.jsonl");
+    let said = place.succeed(&["run", "m.toml"]);
+    assert!(said.err.starts_with("note: an earlier run of this name was moved to runs/tiny.1\n"), "{}", said.err);
+    assert_eq!(place.read("runs/tiny.1/seed-0/metrics.jsonl"), before);
+    assert_eq!(place.read("runs/tiny.1/results.json"), place.read("runs/tiny/results.json"));
+}
+
+#[test]
+fn eval_of_saved_weights_gives_the_accuracy_of_the_run() {
+    let place = finished();
+    let results = json(&place.read("runs/tiny/results.json"));
+    for (stage, model) in [("teacher", "teacher"), ("distil", "student")] {
+        let weights = format!("runs/tiny/seed-0/{stage}/best.safetensors");
+        let said = place.succeed(&["eval", "m.toml", "--model", model, "--weights", &weights, "--json"]);
+        let row = results.as_array().expect("outcomes").iter().find(|row| row["model"] == model).expect("the model");
+        assert_eq!(json(&said.out), serde_json::json!({ "model": model, "metrics": row["metrics"] }));
+    }
+}
+
+#[test]
+fn eval_without_weights_or_of_unknown_model_is_refused() {
+    let place = Place::with(TINY);
+    let said = place.run(&["eval", "m.toml"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert_eq!(said.err, "error: model `teacher` has no weights in the manifest\n\nhint: give `--weights FILE`\n");
+    let said = place.run(&["eval", "m.toml", "--model", "studnet"]);
+    assert_eq!((said.code, said.err.as_str()), (2, "error: there is no model `studnet`\n\nhint: did you mean `student`?\n"));
+}
+
+#[test]
+fn check_tells_what_will_run() {
+    let said = Place::with(TINY).succeed(&["check", "m.toml"]);
+    let wanted = "\
+the manifest is fine; it runs
+
+stage teacher
+  trains teacher: mlp, 1810 parameters, sees [1, 8, 8]
+  term task: cross_entropy (student = teacher `logits`, label = field `label`)
+
+stage distil-alone
+  trains student-alone: mlp, 610 parameters, sees [1, 8, 8]
+  term task: cross_entropy (student = student `logits`, label = field `label`)
+
+stage distil
+  trains student: mlp, 610 parameters, sees [1, 8, 8]
+  term task: cross_entropy (student = student `logits`, label = field `label`)
+  term kd: kd (student = student `logits`, teacher = teacher `logits`)
+";
+    assert_eq!((said.out.as_str(), said.err.as_str()), (wanted, ""));
+}
+
+#[test]
+fn check_json_has_findings_with_their_places() {
+    let fine = Place::with(TINY).succeed(&["check", "m.toml", "--json"]);
+    assert_eq!(json(&fine.out), serde_json::json!({ "ok": true, "findings": [] }));
+    let said = Place::with(&TINY.replace("\"kd\"", "\"kdd\"")).run(&["check", "m.toml", "--json"]);
+    assert_eq!((said.code, said.err.as_str()), (2, ""));
+    let wanted = serde_json::json!({ "ok": false, "findings": [{
+        "severity": "error",
+        "message": "no plugin has a loss or distiller `kdd`",
+        "place": { "file": "m.toml", "line": 33, "column": 20 },
+        "notes": [],
+        "hint": "did you mean `kd`?",
+    }] });
+    assert_eq!(json(&said.out), wanted);
+}
+
+#[test]
+fn exit_code_of_wrong_input_is_2_and_of_failed_run_1() {
+    let place = Place::with(TINY);
+    assert_eq!(place.run(&["run", "m.toml", "--set", "stage.distil.epochs=0"]).code, 2);
+    assert_eq!(place.run(&["run"]).code, 2);
+    assert_eq!(place.run(&["walk"]).code, 2);
+    assert!(!place.path("runs").exists(), "a refused run leaves no folder");
+    let said = place.run(&["run", "m.toml", "--set", "stage.teacher.optimizer.lr=1e30"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    let error = said.err.lines().find(|line| line.starts_with("error: ")).expect("an error");
+    assert!(error.starts_with("error: term `task` of `task` (`cross_entropy`) is "), "{error}");
+    assert!(said.err.ends_with("\nhint: lower the learning rate or the weight of the term, or set `clip_norm`\n"), "{}", said.err);
+}
+
+#[test]
+fn output_to_reader_that_left_is_no_panic() {
+    let place = Place::with(TINY);
+    for args in [&["schema"][..], &["plugins"], &["describe", "kd"], &["check", "m.toml"], &["check", "m.toml", "--set", "x=1"]] {
+        let mut child = place.command(args).spawn().expect("the binary runs");
+        drop((child.stdout.take(), {
+            let mut first = [0];
+            let mut err = child.stderr.take().expect("a pipe");
+            // Standard error is read only where nothing is to come on it before the end.
+            if args != ["check", "m.toml", "--set", "x=1"] {
+                let _ = err.read(&mut first);
+            }
+            err
+        }));
+        let code = child.wait().expect("the binary ends").code();
+        assert!(matches!(code, Some(0 | 2)), "{args:?}: {code:?}");
+    }
+}

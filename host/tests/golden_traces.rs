@@ -1,0 +1,175 @@
+//! Golden trainings through the trainer: its plan, its steps, its optimizers.
+
+mod support;
+
+use candle_core::{DType, Tensor};
+use serde_json::json;
+use std::path::Path;
+use stillhouse::eval::Case;
+use stillhouse::ops::ParamSet;
+use stillhouse::train::Fields;
+use support::small::{batch, planned, setup, steps, with_teacher};
+
+/// Relative errors that add up over the steps, in double and in single precision.
+const PRECISIONS: [(DType, f64); 2] = [(DType::F64, 1e-8), (DType::F32, 1e-5)];
+
+fn case(name: &str) -> Case {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/cases");
+    Case::open(&folder.join(name).with_extension("json")).expect("the case is read")
+}
+
+fn tensor(case: &Case, name: &str, float: DType) -> Tensor {
+    let tensor = case.tensors.get(name).unwrap_or_else(|| panic!("no tensor `{name}`"));
+    if tensor.dtype().is_float() { tensor.to_dtype(float).expect("casts") } else { tensor.clone() }
+}
+
+/// Entry `at` of a tensor with one entry for each step.
+fn at_step(case: &Case, name: &str, at: usize, float: DType) -> Tensor {
+    tensor(case, name, float).get(at).expect("has the step").contiguous().expect("copies")
+}
+
+fn values(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).and_then(|tensor| tensor.flatten_all()?.to_vec1()).expect("are numbers")
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), wanted.len(), "{what}");
+    let largest = wanted.iter().fold(0f64, |most, value| value.abs().max(most));
+    let worst = got.iter().zip(wanted).map(|(got, wanted)| (got - wanted).abs()).fold(0.0, f64::max);
+    println!("{what:32} {:9.2e} of {tolerance:9.2e}", worst / largest);
+    assert!(worst <= tolerance * largest, "{what}: {got:?} is not {wanted:?}");
+}
+
+#[track_caller]
+fn assert_after(case: &Case, set: &ParamSet, pairs: &[(&str, &str)], tolerance: f64) {
+    for (own, name) in pairs {
+        let wanted = tensor(case, &format!("param_after.{name}"), DType::F64);
+        assert_close(name, &values(&set.value(own).expect("exists")), &values(&wanted), tolerance);
+    }
+}
+
+fn start(case: &Case, set: &ParamSet, pairs: &[(&str, &str)]) {
+    for (own, name) in pairs {
+        set.assign(own, &tensor(case, &format!("param.{name}"), DType::F64)).expect("fits");
+    }
+}
+
+const KD: &str = r#"
+manifest = 1
+run = { name = "trace", seeds = [1] }
+data = { use = "npz:none.npz" }
+models.teacher = { layers = [{ name = "fc", kind = "linear", out = 7 }], weights = "teacher.safetensors" }
+models.student = { layers = [{ name = "fc", kind = "linear", out = 7 }] }
+
+[stage.distil]
+train = "student"
+steps = 6
+batch = 8
+optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }
+terms.task = { use = "cross_entropy", weight = 0.1 }
+terms.kd = { use = "kd", temperature = 4.0, weight = 0.9 }
+"#;
+
+#[test]
+fn golden_trace_kd_sgd() {
+    let case = case("trace_kd_sgd");
+    for (float, tolerance) in PRECISIONS {
+        let setup = setup(KD, &[5], 7, &[("fc.weight", &[7, 5]), ("fc.bias", &[7])], float);
+        let run = planned(&setup);
+        let models = with_teacher(&run, &[("identity", json!({}))], &[7], float);
+        let (student, pairs) = (&run.models["student"].network.params, [("fc.weight", "weight"), ("fc.bias", "bias")]);
+        start(&case, student, &pairs);
+        let fields = |at| {
+            let (x, teacher) = (at_step(&case, "input.x", at, float), at_step(&case, "input.teacher.0", at, float));
+            batch(&run.stages[0], &[("student", &x), ("teacher", &teacher)], &at_step(&case, "input.target", at, float))
+        };
+        let batches: Vec<Fields> = (0..6).map(fields).collect();
+        let losses = steps(&setup, &run, 0, &models, &batches);
+        assert_close("losses", &losses, &values(&tensor(&case, "out.losses", DType::F64)), tolerance);
+        assert_after(&case, student, &pairs, tolerance);
+    }
+}
+
+const FITNET: &str = r#"
+manifest = 1
+run = { name = "trace", seeds = [1] }
+data = { use = "npz:none.npz" }
+
+[models.teacher]
+layers = [
+    { name = "hint", kind = "conv", out = 6, kernel = 3, padding = 1 },
+    { name = "flat", kind = "flatten" },
+    { name = "fc", kind = "linear", out = 5 },
+]
+weights = "teacher.safetensors"
+
+[models.student]
+layers = [
+    { name = "conv1", kind = "conv", out = 4, kernel = 3, padding = 1, bias = false },
+    { name = "guided", kind = "relu" },
+    { name = "conv2", kind = "conv", out = 4, kernel = 3, padding = 1, bias = false },
+    { name = "relu2", kind = "relu" },
+    { name = "mean", kind = "global_avg_pool" },
+    { name = "fc", kind = "linear", out = 5 },
+]
+
+[stage.distil]
+train = "student"
+epochs = 1
+batch = 4
+optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }
+terms.task = { use = "cross_entropy" }
+
+[stage.distil.terms.fitnet]
+use = "fitnet"
+student = "guided"
+teacher = "hint"
+hint_reduction = "mean"
+regressor = { kind = "conv", bias = false, batch_norm = false, relu = false }
+temperature = 3.0
+lambda = { initial = 4.0, final = 1.0, start = 1, saturate = 3, unit = "steps" }
+"#;
+
+/// Weights of the planned teacher, which stand for its shapes alone.
+const FITNET_TEACHER: [(&str, &[usize]); 4] =
+    [("hint.weight", &[6, 3, 3, 3]), ("hint.bias", &[6]), ("fc.weight", &[5, 216]), ("fc.bias", &[5])];
+
+#[test]
+fn golden_trace_fitnet_two_stage() {
+    let case = case("trace_fitnet_two_stage");
+    let pairs = ["conv1.weight", "conv2.weight", "fc.weight", "fc.bias"].map(|name| (name, format!("student.{name}")));
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(own, name)| (*own, name.as_str())).collect();
+    let regressor = [("regressor.conv.weight", "regressor.weight")];
+    for (float, tolerance) in PRECISIONS {
+        let setup = setup(FITNET, &[3, 6, 6], 5, &FITNET_TEACHER, float);
+        let run = planned(&setup);
+        assert_eq!(
+            run.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(),
+            ["distil.hint", "distil.kd"]
+        );
+        let student = &run.models["student"].network.params;
+        let terms = run.stages[0].terms();
+        let term = terms.iter().find(|term| term.name == "fitnet").expect("is active");
+        start(&case, student, &pairs);
+        start(&case, term.part.params(), &regressor);
+        let fields = |stage: usize, teacher: &str, at| {
+            let (x, teacher) = (at_step(&case, "input.x", at, float), at_step(&case, teacher, at, float));
+            batch(
+                &run.stages[stage],
+                &[("student", &x), ("teacher", &teacher)],
+                &at_step(&case, "input.target", at, float),
+            )
+        };
+        let none = || json!({});
+        let hint = [("identity", none()), ("flatten", none()), ("linear", json!({ "out": 5 }))];
+        let batches: Vec<Fields> = (0..3).map(|at| fields(0, "input.teacher.0", at)).collect();
+        let mut losses = steps(&setup, &run, 0, &with_teacher(&run, &hint, &[6, 6, 6], float), &batches);
+        let logits = [("identity", none()), ("identity", none()), ("identity", none())];
+        let batches: Vec<Fields> = (3..6).map(|at| fields(1, "input.teacher.logits", at)).collect();
+        losses.extend(steps(&setup, &run, 1, &with_teacher(&run, &logits, &[5], float), &batches));
+        assert_close("losses", &losses, &values(&tensor(&case, "out.losses", DType::F64)), tolerance);
+        assert_after(&case, student, &pairs, tolerance);
+        assert_after(&case, term.part.params(), &regressor, tolerance);
+    }
+}

@@ -1,0 +1,167 @@
+//! What a run promises whatever it trains: the same numbers again, resumed as if never stopped, schedules that hold.
+#![allow(missing_docs)]
+
+mod support;
+
+use support::lab::{DIGITS, DISTIL, Lab};
+
+const KD: &str = r#"terms.task = { use = "cross_entropy", weight = 0.5 }
+terms.kd = { use = "kd", temperature = 4.0, weight = 0.5 }
+"#;
+
+fn body(terms: &str) -> String {
+    format!("{DIGITS}\n{DISTIL}\n{terms}")
+}
+
+/// A student with everything that has state: convolutions, batch normalisation, dropout, augmented data, a hint with a
+/// trained connector, a row buffer, Adam, a clipped gradient, accumulation.
+fn everything() -> String {
+    let layers = r#"layers = [
+  { name = "conv", kind = "conv", out = 4, kernel = 3, padding = 1 }, { name = "bn", kind = "batch_norm" },
+  { name = "relu", kind = "relu" }, { name = "flat", kind = "flatten" }, { name = "drop", kind = "dropout", p = 0.2 },
+  { name = "fc", kind = "linear", out = 10 }]"#;
+    let terms = r#"terms.hint = { use = "mse", student = "flat", teacher = "relu1", connector = "linear_regressor", weight = { from = 1.0, to = 0.0, over = "2 epochs" } }
+terms.bank = { use = "row_bank", student = "logits", weight = 0.01 }
+clip_norm = 1.0
+accumulate = 2
+schedule = { kind = "cosine", warmup = "1 epoch" }
+"#;
+    let body = body(&format!("{KD}{terms}")).replace(r#"arch = { kind = "mlp", hidden = [16] }"#, layers);
+    let body = body.replace("lr = 0.05, momentum = 0.9 }", "lr = 0.01 }").replace("\"sgd\", lr = 0.01", "\"adam\", lr = 0.01");
+    body.replace("split =", "augment = [{ crop = 1 }]\nlimit = 400\nsplit =")
+}
+
+#[test]
+fn run_twice_gives_the_same_bits() {
+    let lab = Lab::new();
+    lab.run("a", &everything()).table();
+    lab.run("b", &everything()).table();
+    assert_eq!(lab.checkpoint("a").differing(&lab.checkpoint("b")), Vec::<String>::new());
+    assert_eq!(lab.term("a", "distil", "hint"), lab.term("b", "distil", "hint"));
+    lab.run("c", &format!("[run]\nseeds = [1]\n{}", everything())).table();
+    let other = support::lab::Weights::read(&lab.seed_folder("c", 1).join("trainer.safetensors"));
+    assert!(!lab.checkpoint("a").differing(&other).is_empty());
+}
+
+#[test]
+fn run_on_one_or_two_threads_gives_the_same_bits() {
+    let lab = Lab::new();
+    for threads in [1, 2] {
+        lab.run(&format!("t{threads}"), &format!("[run]\nthreads = {threads}\n{}", everything())).table();
+    }
+    assert_eq!(lab.checkpoint("t1").differing(&lab.checkpoint("t2")), Vec::<String>::new());
+}
+
+#[test]
+fn run_killed_and_resumed_equals_one_that_was_not() {
+    let lab = Lab::new();
+    let whole = lab.run("whole", &everything());
+    for epochs in [1, 3, 4, 5] {
+        let name = format!("cut{epochs}");
+        lab.run_and_kill(&name, &everything(), epochs);
+        let resumed = lab.run_with(&name, &everything(), &["--resume"]);
+        assert_eq!(resumed.table()["rows"], whole.table()["rows"], "{name}");
+        assert_eq!(lab.checkpoint("whole").differing(&lab.checkpoint(&name)), Vec::<String>::new(), "{name}");
+        let best = |run: &str| lab.weights(run, "distil", "best");
+        assert_eq!(best("whole").differing(&best(&name)), Vec::<String>::new(), "{name}");
+        assert_eq!(lab.epochs(&name, "distil").len(), 3, "{name}");
+    }
+}
+
+#[test]
+fn checkpoint_belongs_together_whatever_the_file_beside_it_says() {
+    let lab = Lab::new();
+    lab.run("whole", &everything()).table();
+    lab.run_and_kill("cut", &everything(), 4);
+    std::fs::write(lab.seed_folder("cut", 0).join("trainer.json"), "{}").expect("written");
+    lab.run_with("cut", &everything(), &["--resume"]).table();
+    assert_eq!(lab.checkpoint("whole").differing(&lab.checkpoint("cut")), Vec::<String>::new());
+}
+
+#[test]
+fn run_resumed_after_its_end_changes_nothing() {
+    let lab = Lab::new();
+    let first = lab.run("a", &body(KD));
+    let before = lab.checkpoint("a");
+    let second = lab.run_with("a", &body(KD), &["--resume"]);
+    assert_eq!(first.table(), second.table());
+    assert_eq!(before.differing(&lab.checkpoint("a")), Vec::<String>::new());
+}
+
+#[test]
+fn run_resumed_with_another_manifest_is_refused() {
+    let lab = Lab::new();
+    lab.run("a", &body(KD)).table();
+    let ran = lab.run_with("a", &body(KD).replace("hidden = [16]", "hidden = [16, 8]"), &["--resume"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("the checkpoint has no `model/student/fc2."), "{}", ran.err);
+}
+
+#[test]
+fn patience_stops_and_stays_stopped() {
+    let lab = Lab::new();
+    let manifest = body(&format!("{KD}patience = 2\n")).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30").replacen("epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30", "epochs = 9\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30", 1);
+    lab.run("a", &manifest).table();
+    assert_eq!(lab.epochs("a", "distil").len(), 3);
+    lab.run_with("a", &manifest, &["--resume"]).table();
+    assert_eq!(lab.epochs("a", "distil").len(), 3);
+}
+
+#[test]
+fn clip_norm_bounds_the_first_step() {
+    let lab = Lab::new();
+    let step = |lab: &Lab, name: &str, clip: &str| {
+        let once = body(&format!("{KD}{clip}")).replace("epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 0.05, momentum = 0.9", "steps = 1\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1.0");
+        lab.run(name, &once).table();
+        lab.weights(name, "distil", "last")
+    };
+    let start = body(KD).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30");
+    lab.run("start", &start).table();
+    let start = lab.weights("start", "distil", "last");
+    let length = |end: &support::lab::Weights| {
+        let of = |name: &&str| start.get(name).iter().zip(end.get(name)).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        start.names().iter().map(of).sum::<f64>().sqrt()
+    };
+    let (free, clipped) = (length(&step(&lab, "free", "")), length(&step(&lab, "clipped", "clip_norm = 0.01\n")));
+    assert!(free > 0.1 && (clipped - 0.01).abs() < 1e-4, "{free} {clipped}");
+}
+
+#[test]
+fn accumulated_pieces_equal_the_big_batch() {
+    let lab = Lab::new();
+    lab.run("big", &body(KD)).table();
+    lab.run("pieces", &body(&format!("{KD}accumulate = 2\n")).replace("batch = 32\noptimizer = { kind = \"sgd\", lr = 0.05", "batch = 16\noptimizer = { kind = \"sgd\", lr = 0.05")).table();
+    let distance = lab.weights("big", "distil", "last").distance(&lab.weights("pieces", "distil", "last"));
+    assert!(distance < 1e-4, "{distance}");
+    let steps = |run: &str| lab.events(run, "stage")[1]["total_steps"].clone();
+    assert_eq!(steps("big"), steps("pieces"));
+}
+
+#[test]
+fn gradient_norms_are_logged_for_every_term() {
+    let lab = Lab::new();
+    lab.run("a", &body(&format!("{KD}gradient_norms = true\nlog_every = 10\n"))).table();
+    for epoch in lab.epochs("a", "distil") {
+        for term in epoch["terms"].as_array().expect("terms") {
+            assert!(term["gradient_norm"].as_f64().is_some_and(|norm| norm > 0.0), "{epoch:#}");
+        }
+    }
+    assert!(lab.epochs("a", "teacher")[0]["terms"][0].get("gradient_norm").is_none());
+}
+
+#[test]
+fn seeds_give_mean_and_deviation() {
+    let lab = Lab::new();
+    let ran = lab.run("a", &format!("[run]\nseeds = [1, 2, 3]\nbaseline = true\n{}", body(KD)));
+    let row = ran.row("student");
+    assert_eq!((row["seeds"].as_u64(), row["role"].as_str()), (Some(3), Some("distilled")));
+    let text = std::fs::read_to_string(lab.path().join("runs/a/results.json")).expect("results");
+    let all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
+    let own: Vec<f64> = all.iter().filter(|one| one["model"] == "student").filter_map(|one| one["metrics"]["accuracy"].as_f64()).collect();
+    assert_eq!(own.len(), 3);
+    let mean = own.iter().sum::<f64>() / 3.0;
+    let deviation = (own.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    assert!((row["accuracy"].as_f64().unwrap_or_default() - mean).abs() < 1e-12);
+    assert!((row["accuracy_deviation"].as_f64().unwrap_or_default() - deviation).abs() < 1e-12);
+    assert!(ran.table()["gain"][0]["standard_error"].as_f64().is_some());
+}
