@@ -3,7 +3,7 @@
 //! The rooms, in the order in which a run passes through them: [`manifest`] (the file and its errors), [`plugin`] (find,
 //! verify, load, register), [`data`], [`graph`] and [`model`] (networks as data), [`ops`] (the host's side of the operation
 //! table), [`exec`] (run a graph), [`train`] (plan and train),
-//! [`report`] (folder, progress, table) and [`cli`] (the commands).
+//! [`eval`] (parts on given tensors, golden cases), [`report`] (folder, progress, table) and [`cli`] (the commands).
 
 pub mod cli;
 pub mod data;

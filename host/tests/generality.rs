@@ -44,7 +44,8 @@ fn alternating_judge_leaves_the_student_alone() {
     lab.run("a", &body(terms).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30")).table();
     let judge = lab.term("a", "distil", "rivals.judge");
     assert!(falls(&judge), "{judge:?}");
-    lab.run("b", &body(terms).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30").replace("epochs = 3", "epochs = 1")).table();
+    lab.run("b", &body(terms).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30").replace("epochs = 3", "epochs = 1"))
+        .table();
     assert_eq!(lab.weights("a", "distil", "last").differing(&lab.weights("b", "distil", "last")), Vec::<String>::new());
 }
 
@@ -52,7 +53,8 @@ fn alternating_judge_leaves_the_student_alone() {
 fn write_sequences(path: &std::path::Path) {
     let (frames, features) = (5, 2);
     let array = |count: usize, shift: usize| {
-        let value = |at: usize| (((at + shift) as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 24) as f32 - 0.5;
+        let value =
+            |at: usize| (((at + shift) as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 24) as f32 - 0.5;
         let values: Vec<f32> = (0..count * frames * features).map(value).collect();
         let label = |sample: &[f32]| i64::from(sample.iter().step_by(features).sum::<f32>() > 0.0);
         let labels: Vec<i64> = values.chunks(frames * features).map(label).collect();
@@ -94,7 +96,7 @@ modules.cell = { use = "gated_cell" }
 train = "student"
 epochs = 12
 batch = 32
-optimizer = { kind = "adam", lr = 0.02 }
+optimizer = { kind = "adam", lr = 0.03 }
 terms.task = { use = "cross_entropy" }
 "#;
 
@@ -107,12 +109,23 @@ fn gated_cell_over_time_learns_what_needs_memory() {
     assert!(falls(&lab.term("a", "learn", "task")));
     assert!(lab.events("a", "said").iter().any(|said| said["text"] == "reads 5 frames" && said["term"] == "even"));
     let weights = lab.weights("a", "learn", "best");
-    assert_eq!(weights.names(), ["cell.candidate.bias", "cell.candidate.weight", "cell.forget.bias", "cell.forget.weight", "fc.bias", "fc.weight"]);
+    assert_eq!(
+        weights.names(),
+        [
+            "cell.candidate.bias",
+            "cell.candidate.weight",
+            "cell.forget.bias",
+            "cell.forget.weight",
+            "fc.bias",
+            "fc.weight"
+        ]
+    );
     assert_eq!(weights.shape("cell.forget.weight"), [12, 14]);
     assert_eq!(lab.checkpoint("a").shape("model/student/cell.candidate.weight"), [12, 14]);
     // The file of weights brings the module's back, too.
-    let again = SEQUENCES.replace("over_time = true", "over_time = true\nweights = \"runs/a/seed-0/learn/best.safetensors\"");
-    let again = lab.run("b", &again.replace("lr = 0.02", "lr = 1e-30").replace("epochs = 12", "epochs = 1"));
+    let again =
+        SEQUENCES.replace("over_time = true", "over_time = true\nweights = \"runs/a/seed-0/learn/best.safetensors\"");
+    let again = lab.run("b", &again.replace("lr = 0.03", "lr = 1e-30").replace("epochs = 12", "epochs = 1"));
     assert_eq!(again.accuracy("student"), ran.accuracy("student"));
 }
 
@@ -123,13 +136,13 @@ fn gated_cell_alone_pulls_its_gate_to_the_target() {
     let even = "terms.even = { use = \"every_frame\", student = \"student:cell.gate\", target = 0.9 }\nfreeze = [\"fc\", \"cell.candidate\"]\n";
     lab.run("a", &SEQUENCES.replace("terms.task = { use = \"cross_entropy\" }", even)).table();
     let even = lab.term("a", "learn", "even");
-    assert!(even[0] > 0.01 && even.last() < Some(&0.002), "{even:?}");
+    assert!(even[0] > 0.01 && even.last() < Some(&(0.05 * even[0])), "{even:?}");
 }
 
 #[test]
 fn every_frame_without_time_reads_the_one_value() {
     let lab = Lab::new();
-    let terms = "terms.task = { use = \"cross_entropy\" }\nterms.even = { use = \"every_frame\", student = \"fc1\", weight = 0.01 }";
+    let terms = "terms.task = { use = \"cross_entropy\" }\nterms.even = { use = \"every_frame\", student = \"fc1\" }";
     lab.run("a", &body(terms)).table();
     assert!(lab.events("a", "said").iter().any(|said| said["text"] == "reads 1 frames"));
     assert!(falls(&lab.term("a", "distil", "even")));
@@ -187,7 +200,11 @@ fn row_bank_keeps_a_row_for_every_training_sample() {
 #[test]
 fn row_bank_pull_slows_features_down() {
     let lab = Lab::new();
-    let terms = |weight: f64| body(&format!("terms.task = {{ use = \"cross_entropy\" }}\nterms.bank = {{ use = \"row_bank\", student = \"fc1\", weight = {weight} }}"));
+    let terms = |weight: f64| {
+        body(&format!(
+            "terms.task = {{ use = \"cross_entropy\" }}\nterms.bank = {{ use = \"row_bank\", student = \"fc1\", weight = {weight} }}"
+        ))
+    };
     lab.run("strong", &terms(1.0)).table();
     lab.run("weak", &terms(1e-6)).table();
     let last = |run: &str| lab.term(run, "distil", "bank")[2];

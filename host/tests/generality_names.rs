@@ -36,7 +36,12 @@ fn build_renamed(plugins: &[&str], folder: &Path) -> Vec<PathBuf> {
     let api = root().join("plugin-api").canonicalize().expect("the interface is there");
     let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("a workspace");
     let workspace = workspace.replace("path = \"plugin-api\"", &format!("path = {api:?}"));
-    let kept = |line: &&str| !line.starts_with("members") && !line.starts_with("default-members") && !line.starts_with("stillhouse-kernels");
+    let kept = |line: &&str| {
+        !line.starts_with("members")
+            && !line.starts_with("default-members")
+            && !line.starts_with("default-members")
+            && !line.starts_with("stillhouse-kernels")
+    };
     let workspace: Vec<&str> = workspace.lines().filter(kept).collect();
     let (head, tail) = workspace.split_first().expect("a first line");
     assert_eq!(*head, "[workspace]");
@@ -58,10 +63,17 @@ fn build_renamed(plugins: &[&str], folder: &Path) -> Vec<PathBuf> {
     // A target of their own, kept between runs: the files must not take the place of the plugins that ship.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("renamed");
     let mut cargo = Command::new(env!("CARGO"));
-    let built = cargo.current_dir(folder).args(["build", "--release", "--offline", "--lib"]).env("CARGO_TARGET_DIR", &target).output();
+    let built = cargo
+        .current_dir(folder)
+        .args(["build", "--release", "--offline", "--lib"])
+        .env("CARGO_TARGET_DIR", &target)
+        .output();
     let built = built.expect("cargo runs");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    plugins.iter().map(|plugin| target.join("release").join(support::library(&format!("stillhouse_{plugin}")))).collect()
+    plugins
+        .iter()
+        .map(|plugin| target.join("release").join(support::library(&format!("stillhouse_{plugin}"))))
+        .collect()
 }
 
 #[test]
@@ -70,7 +82,7 @@ fn build_with_every_component_renamed_trains() {
     let lab = Lab::with(build_renamed(&["basics", "kd", "fitnet"], folder.path()));
     let terms = r#"terms.task = { use = "zz_cross_entropy", weight = 0.5 }
 terms.kd = { use = "zz_kd", weight = 0.5 }
-terms.method = { use = "zz_fitnet", student = "relu1", teacher = "relu1", hint_epochs = 1 }
+terms.method = { use = "zz_fitnet", student = "relu1", teacher = "relu1", hint_epochs = 1, hint_reduction = "mean" }
 "#;
     let digits = DIGITS.replace("use = \"cross_entropy\"", "use = \"zz_cross_entropy\"");
     let ran = lab.run("a", &format!("{digits}\n{DISTIL}\nbaseline = true\n{terms}"));
@@ -80,12 +92,32 @@ terms.method = { use = "zz_fitnet", student = "relu1", teacher = "relu1", hint_e
     // The names change nothing else: the same numbers as with the plugins that ship.
     let shipped = Lab::new();
     shipped.run("a", &format!("{digits}\n{DISTIL}\nbaseline = true\n{terms}").replace("zz_", "")).table();
-    assert_eq!(lab.weights("a", "distil.kd", "last").differing(&shipped.weights("a", "distil.kd", "last")), Vec::<String>::new());
+    assert_eq!(
+        lab.weights("a", "distil.kd", "last").differing(&shipped.weights("a", "distil.kd", "last")),
+        Vec::<String>::new()
+    );
 }
 
 /// Names of methods, as whole words of code.
-const METHODS: &[&str] =
-    &["kd", "dkd", "fitnet", "fitnets", "rkd", "crkd", "afd", "tmu", "skd", "crd", "ofd", "vid", "fsp", "nst", "hint_loss", "rkd_distance", "rkd_angle"];
+const METHODS: &[&str] = &[
+    "kd",
+    "dkd",
+    "fitnet",
+    "fitnets",
+    "rkd",
+    "crkd",
+    "afd",
+    "tmu",
+    "skd",
+    "crd",
+    "ofd",
+    "vid",
+    "fsp",
+    "nst",
+    "hint_loss",
+    "rkd_distance",
+    "rkd_angle",
+];
 
 /// Code without comments and test modules; strings stay.
 fn code(text: &str) -> String {
@@ -104,14 +136,19 @@ fn host_names_no_method_outside_comments() {
     let mut named = vec![];
     for file in rust_files(&source) {
         let inner = file.strip_prefix(&source).expect("inside").to_owned();
-        let is_test = inner.components().any(|part| part.as_os_str() == "tests") || inner.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tests"));
+        let is_test = inner.components().any(|part| part.as_os_str() == "tests")
+            || inner.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tests"));
         if is_test {
             continue;
         }
         let text = code(&fs::read_to_string(&file).expect("read"));
         for (number, line) in text.lines().enumerate() {
             let words = line.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_lowercase);
-            named.extend(words.filter(|word| METHODS.contains(&word.as_str())).map(|word| format!("{}:{}: {word}", inner.display(), number + 1)));
+            named.extend(
+                words
+                    .filter(|word| METHODS.contains(&word.as_str()))
+                    .map(|word| format!("{}:{}: {word}", inner.display(), number + 1)),
+            );
         }
     }
     assert_eq!(named, Vec::<String>::new());

@@ -18,13 +18,19 @@ fn two_stages_run_one_after_the_other() {
     let lab = Lab::new();
     let ran = lab.run("a", &body(TWO));
     assert!(ran.accuracy("student") > 0.8, "{:#}", ran.table());
-    let stages: Vec<String> = lab.events("a", "stage").iter().map(|start| start["stage"].as_str().unwrap_or_default().to_owned()).collect();
+    let stages: Vec<String> =
+        lab.events("a", "stage").iter().map(|start| start["stage"].as_str().unwrap_or_default().to_owned()).collect();
     assert_eq!(stages, ["teacher", "distil.approach", "distil.task"]);
     let approach = lab.term("a", "distil.approach", "method.approach");
     assert!(approach.len() == 2 && approach[1] < approach[0], "{approach:?}");
     assert_eq!(lab.term("a", "distil.approach", "task"), [0.0; 0]);
     assert_eq!(lab.term("a", "distil.task", "method.stay").len(), 3);
-    let weight = |epoch: &serde_json::Value| epoch["terms"].as_array().and_then(|terms| terms.iter().find(|term| term["name"] == "method.stay")).and_then(|term| term["weight"].as_f64());
+    let weight = |epoch: &serde_json::Value| {
+        epoch["terms"]
+            .as_array()
+            .and_then(|terms| terms.iter().find(|term| term["name"] == "method.stay"))
+            .and_then(|term| term["weight"].as_f64())
+    };
     let weights: Vec<f64> = lab.epochs("a", "distil.task").iter().filter_map(weight).collect();
     assert!(weights[0] > 0.5 && weights[0] < 0.52 && weights[1] < 0.02 && weights[2] == 0.0, "{weights:?}");
 }
@@ -34,7 +40,11 @@ fn two_stages_first_moves_nothing_behind_the_tap() {
     let lab = Lab::new();
     lab.run("a", &body(TWO)).table();
     // What a stage of next to no learning rate leaves is where the student started.
-    lab.run("still", &body("terms.task = { use = \"cross_entropy\" }").replace("lr = 0.05, momentum = 0.9", "lr = 1e-30")).table();
+    lab.run(
+        "still",
+        &body("terms.task = { use = \"cross_entropy\" }").replace("lr = 0.05, momentum = 0.9", "lr = 1e-30"),
+    )
+    .table();
     let (start, first) = (lab.weights("still", "distil", "last"), lab.weights("a", "distil.approach", "last"));
     assert_eq!(start.differing(&first), ["fc1.bias", "fc1.weight"]);
     assert!(first.differing(&lab.weights("a", "distil.task", "last")).contains(&"fc.weight".to_owned()));

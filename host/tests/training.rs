@@ -20,14 +20,15 @@ fn everything() -> String {
   { name = "conv", kind = "conv", out = 4, kernel = 3, padding = 1 }, { name = "bn", kind = "batch_norm" },
   { name = "relu", kind = "relu" }, { name = "flat", kind = "flatten" }, { name = "drop", kind = "dropout", p = 0.2 },
   { name = "fc", kind = "linear", out = 10 }]"#;
-    let terms = r#"terms.hint = { use = "mse", student = "flat", teacher = "relu1", connector = "linear_regressor", weight = { from = 1.0, to = 0.0, over = "2 epochs" } }
+    let terms = r#"terms.hint = { use = "mse", student = "flat", teacher = "relu1", connector = "linear", weight = { from = 1.0, to = 0.0, over = "2 epochs" } }
 terms.bank = { use = "row_bank", student = "logits", weight = 0.01 }
 clip_norm = 1.0
 accumulate = 2
 schedule = { kind = "cosine", warmup = "1 epoch" }
 "#;
     let body = body(&format!("{KD}{terms}")).replace(r#"arch = { kind = "mlp", hidden = [16] }"#, layers);
-    let body = body.replace("lr = 0.05, momentum = 0.9 }", "lr = 0.01 }").replace("\"sgd\", lr = 0.01", "\"adam\", lr = 0.01");
+    let body =
+        body.replace("lr = 0.05, momentum = 0.9 }", "lr = 0.01 }").replace("\"sgd\", lr = 0.01", "\"adam\", lr = 0.01");
     body.replace("split =", "augment = [{ crop = 1 }]\nlimit = 400\nsplit =")
 }
 
@@ -100,7 +101,11 @@ fn run_resumed_with_another_manifest_is_refused() {
 #[test]
 fn patience_stops_and_stays_stopped() {
     let lab = Lab::new();
-    let manifest = body(&format!("{KD}patience = 2\n")).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30").replacen("epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30", "epochs = 9\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30", 1);
+    let manifest = body(&format!("{KD}patience = 2\n")).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30").replacen(
+        "epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30",
+        "epochs = 9\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30",
+        1,
+    );
     lab.run("a", &manifest).table();
     assert_eq!(lab.epochs("a", "distil").len(), 3);
     lab.run_with("a", &manifest, &["--resume"]).table();
@@ -111,7 +116,10 @@ fn patience_stops_and_stays_stopped() {
 fn clip_norm_bounds_the_first_step() {
     let lab = Lab::new();
     let step = |lab: &Lab, name: &str, clip: &str| {
-        let once = body(&format!("{KD}{clip}")).replace("epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 0.05, momentum = 0.9", "steps = 1\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1.0");
+        let once = body(&format!("{KD}{clip}")).replace(
+            "epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 0.05, momentum = 0.9",
+            "steps = 1\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1.0",
+        );
         lab.run(name, &once).table();
         lab.weights(name, "distil", "last")
     };
@@ -119,7 +127,8 @@ fn clip_norm_bounds_the_first_step() {
     lab.run("start", &start).table();
     let start = lab.weights("start", "distil", "last");
     let length = |end: &support::lab::Weights| {
-        let of = |name: &&str| start.get(name).iter().zip(end.get(name)).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        let of =
+            |name: &&str| start.get(name).iter().zip(end.get(name)).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
         start.names().iter().map(of).sum::<f64>().sqrt()
     };
     let (free, clipped) = (length(&step(&lab, "free", "")), length(&step(&lab, "clipped", "clip_norm = 0.01\n")));
@@ -130,7 +139,14 @@ fn clip_norm_bounds_the_first_step() {
 fn accumulated_pieces_equal_the_big_batch() {
     let lab = Lab::new();
     lab.run("big", &body(KD)).table();
-    lab.run("pieces", &body(&format!("{KD}accumulate = 2\n")).replace("batch = 32\noptimizer = { kind = \"sgd\", lr = 0.05", "batch = 16\noptimizer = { kind = \"sgd\", lr = 0.05")).table();
+    lab.run(
+        "pieces",
+        &body(&format!("{KD}accumulate = 2\n")).replace(
+            "batch = 32\noptimizer = { kind = \"sgd\", lr = 0.05",
+            "batch = 16\noptimizer = { kind = \"sgd\", lr = 0.05",
+        ),
+    )
+    .table();
     let distance = lab.weights("big", "distil", "last").distance(&lab.weights("pieces", "distil", "last"));
     assert!(distance < 1e-4, "{distance}");
     let steps = |run: &str| lab.events(run, "stage")[1]["total_steps"].clone();
@@ -157,7 +173,11 @@ fn seeds_give_mean_and_deviation() {
     assert_eq!((row["seeds"].as_u64(), row["role"].as_str()), (Some(3), Some("distilled")));
     let text = std::fs::read_to_string(lab.path().join("runs/a/results.json")).expect("results");
     let all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
-    let own: Vec<f64> = all.iter().filter(|one| one["model"] == "student").filter_map(|one| one["metrics"]["accuracy"].as_f64()).collect();
+    let own: Vec<f64> = all
+        .iter()
+        .filter(|one| one["model"] == "student")
+        .filter_map(|one| one["metrics"]["accuracy"].as_f64())
+        .collect();
     assert_eq!(own.len(), 3);
     let mean = own.iter().sum::<f64>() / 3.0;
     let deviation = (own.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 2.0).sqrt();

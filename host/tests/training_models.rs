@@ -28,7 +28,10 @@ fn baseline_starts_equal_and_weighs_the_task_by_one() {
     assert_eq!(ran.row("student-alone")["role"], "alone");
     let terms = |stage: &str| lab.epochs("a", stage)[0]["terms"].clone();
     let alone = terms("distil-alone");
-    assert_eq!((alone.as_array().map(Vec::len), alone[0]["name"].as_str(), alone[0]["weight"].as_f64()), (Some(1), Some("task"), Some(1.0)));
+    assert_eq!(
+        (alone.as_array().map(Vec::len), alone[0]["name"].as_str(), alone[0]["weight"].as_f64()),
+        (Some(1), Some("task"), Some(1.0))
+    );
     assert_eq!(terms("distil").as_array().map(Vec::len), Some(2));
     lab.run("still", &still(&body(&format!("{KD}baseline = true\n")))).table();
     let last = |stage: &str| lab.weights("still", stage, "last");
@@ -46,7 +49,7 @@ fn baseline_equals_a_stage_of_the_task_alone() {
 #[test]
 fn baseline_leaves_out_groups_and_phases_of_the_teacher() {
     let lab = Lab::new();
-    let terms = r#"terms.hint = { use = "mse", student = "relu1", teacher = "relu1", connector = "linear_regressor", weight = 0.1 }
+    let terms = r#"terms.hint = { use = "mse", student = "relu1", teacher = "relu1", connector = "linear", weight = 0.1 }
 groups.bridge = { params = ["hint.connector*"], lr_scale = 0.5 }
 phases.first = { terms = ["task", "kd"] , updates = ["student"] }
 phases.second = { terms = ["hint"], updates = ["bridge", "student"] }
@@ -61,7 +64,8 @@ baseline = true
 fn baseline_starts_from_a_file_of_weights_too() {
     let lab = Lab::new();
     let first = lab.run("first", &body(KD));
-    let second = body(&format!("{KD}baseline = true\n")).replace("hidden = [16] }", "hidden = [16] }\nweights = \"runs/first/seed-0/distil/best.safetensors\"");
+    let second = body(&format!("{KD}baseline = true\n"))
+        .replace("hidden = [16] }", "hidden = [16] }\nweights = \"runs/first/seed-0/distil/best.safetensors\"");
     let second = lab.run("second", &still(&second));
     assert_eq!(second.accuracy("student"), first.accuracy("student"));
     assert_eq!(second.accuracy("student-alone"), first.accuracy("student"));
@@ -72,8 +76,10 @@ fn teacher_from_a_file_never_changes() {
     let lab = Lab::new();
     let first = lab.run("first", &body(KD));
     let text = body(KD);
-    let (before, after) = (text.find("[stage.teacher]").expect("a stage"), text.find("[stage.distil]").expect("a stage"));
-    let text = format!("{}{}", &text[..before], &text[after..]).replace("hidden = [32] }", "hidden = [32] }\nweights = \"runs/first/seed-0/teacher/best.safetensors\"");
+    let (before, after) =
+        (text.find("[stage.teacher]").expect("a stage"), text.find("[stage.distil]").expect("a stage"));
+    let text = format!("{}{}", &text[..before], &text[after..])
+        .replace("hidden = [32] }", "hidden = [32] }\nweights = \"runs/first/seed-0/teacher/best.safetensors\"");
     let second = lab.run("second", &text);
     assert_eq!(second.accuracy("teacher"), first.accuracy("teacher"));
     let file = lab.weights("first", "teacher", "best");
@@ -104,9 +110,16 @@ fn freeze_keeps_weights_and_statistics() {
     let lab = Lab::new();
     let normed = |terms: &str| body(terms).replace(r#"arch = { kind = "mlp", hidden = [16] }"#, NORMED);
     lab.run("a", &normed(&format!("{KD}freeze = [\"fc1\", \"bn1\"]\n"))).table();
-    lab.run("start", &still(&normed(&format!("{KD}freeze = [\"*\"]\n").replace("\"*\"", "\"fc1\", \"bn1\", \"fc2\", \"bn2\"")))).table();
+    lab.run(
+        "start",
+        &still(&normed(&format!("{KD}freeze = [\"*\"]\n").replace("\"*\"", "\"fc1\", \"bn1\", \"fc2\", \"bn2\""))),
+    )
+    .table();
     let moved = lab.weights("start", "distil", "last").differing(&lab.weights("a", "distil", "last"));
-    assert!(moved.iter().all(|name| name.starts_with("fc2") || name.starts_with("bn2") || name.starts_with("fc.")), "{moved:?}");
+    assert!(
+        moved.iter().all(|name| name.starts_with("fc2") || name.starts_with("bn2") || name.starts_with("fc.")),
+        "{moved:?}"
+    );
     assert!(moved.contains(&"bn2.running_mean".to_owned()) && moved.contains(&"fc2.weight".to_owned()), "{moved:?}");
 }
 
@@ -129,7 +142,10 @@ fn init_by_prefix_takes_over_what_another_stage_trained() {
 #[test]
 fn model_of_a_stage_begins_where_that_stage_ended() {
     let lab = Lab::new();
-    let models = DIGITS.replace("[stage.teacher]", "[models.second]\narch = { kind = \"mlp\", hidden = [16] }\nstage = \"distil\"\n[stage.teacher]");
+    let models = DIGITS.replace(
+        "[stage.teacher]",
+        "[models.second]\narch = { kind = \"mlp\", hidden = [16] }\nstage = \"distil\"\n[stage.teacher]",
+    );
     let second = "[stage.second]\ntrain = \"second\"\nepochs = 1\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1e-30 }\nterms.task = { use = \"cross_entropy\" }\nafter = [\"distil\"]\n";
     let kd = KD.replace("use = \"kd\"", "use = \"kd\", teacher = \"teacher:logits\"");
     lab.run("a", &format!("{models}\n{DISTIL}\n{kd}\n{second}")).table();
@@ -139,7 +155,8 @@ fn model_of_a_stage_begins_where_that_stage_ended() {
 #[test]
 fn two_teachers_teach_one_student() {
     let lab = Lab::new();
-    let models = DIGITS.replace("[models.student]", "[models.tutor]\narch = { kind = \"mlp\", hidden = [24] }\n[models.student]");
+    let models = DIGITS
+        .replace("[models.student]", "[models.tutor]\narch = { kind = \"mlp\", hidden = [24] }\n[models.student]");
     let tutor = DIGITS[DIGITS.find("[stage.teacher]").expect("a stage")..].replace("teacher", "tutor");
     let terms = r#"terms.task = { use = "cross_entropy", weight = 0.2 }
 terms.first = { use = "kd", teacher = "teacher:logits", weight = 0.4 }
@@ -151,6 +168,9 @@ terms.second = { use = "kd", teacher = "tutor:logits", weight = 0.4 }
     assert_eq!(roles, ["teacher", "teacher", "distilled"]);
     assert_ne!(lab.term("a", "distil", "first"), lab.term("a", "distil", "second"));
     for name in ["teacher", "tutor"] {
-        assert_eq!(lab.weights("a", name, "best").differing(&lab.checkpoint("a").under(&format!("model/{name}/"))), NONE);
+        assert_eq!(
+            lab.weights("a", name, "best").differing(&lab.checkpoint("a").under(&format!("model/{name}/"))),
+            NONE
+        );
     }
 }

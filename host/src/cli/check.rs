@@ -36,7 +36,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
         }
         Err(wrong) => {
             if args.json {
-                let _ = show(&format!("{:#}\n", json!({ "ok": false, "findings": findings(&wrong.found, &wrong.sources) })));
+                let _ = show(&format!(
+                    "{:#}\n",
+                    json!({ "ok": false, "findings": findings(&wrong.found, &wrong.sources) })
+                ));
             } else {
                 wrong.print();
             }
@@ -85,7 +88,10 @@ fn describe_stage(stage: &StagePlan, plan: &RunPlan) -> String {
     for name in &stage.trained {
         if let Some(model) = plan.models.get(name) {
             let count: usize = model.network.sets().iter().map(|(_, set)| set.parameter_count()).sum();
-            text.push_str(&format!("  trains {name}: {}, {count} parameters, sees {:?}\n", model.network.graph.name, model.network.graph.input));
+            text.push_str(&format!(
+                "  trains {name}: {}, {count} parameters, sees {:?}\n",
+                model.network.graph.name, model.network.graph.input
+            ));
         }
     }
     for phase in &stage.phases {
@@ -96,7 +102,8 @@ fn describe_stage(stage: &StagePlan, plan: &RunPlan) -> String {
         for active in &phase.terms {
             for inner in &active.inner {
                 let reads = active.term.ports.iter().filter(|port| !port.reads.is_empty());
-                let reads: Vec<String> = reads.map(|port| format!("{} = {}", port.name, list(port, &active.term))).collect();
+                let reads: Vec<String> =
+                    reads.map(|port| format!("{} = {}", port.name, list(port, &active.term))).collect();
                 let label = active.term.label(inner);
                 text.push_str(&format!("  term {label}: {} ({})\n", active.term.part.desc().name, reads.join(", ")));
             }

@@ -47,7 +47,9 @@ fn text(component: &Component) -> String {
     let mut text = format!("{} {}\n", desc.kind.name(), component.full_name());
     wrapped(&desc.doc, 98).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     if !desc.citation.is_empty() {
-        wrapped(&format!("source: {}", desc.citation), 98).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        wrapped(&format!("source: {}", desc.citation), 98)
+            .iter()
+            .for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     if desc.batch_coupled {
         text.push_str("  compares the samples of a batch, so batches cannot be accumulated\n");
@@ -61,7 +63,13 @@ fn text(component: &Component) -> String {
     }
     let all = settings(&desc.schema);
     text.push_str(&format!("\nsettings\n{}\nin a manifest\n  {}\n", settings_text(&all), usage(desc, &all)));
-    text.push_str(&format!("\n{} {}, {}\n  {}\n", plugin.name, plugin.version, plugin.built_with, plugin.path.display()));
+    text.push_str(&format!(
+        "\n{} {}, {}\n  {}\n",
+        plugin.name,
+        plugin.version,
+        plugin.built_with,
+        plugin.path.display()
+    ));
     text
 }
 
@@ -84,7 +92,9 @@ fn port_text(port: &Port) -> String {
 
 /// Two lines a setting: name, default, what it may be; what it is.
 fn settings_text(all: &[Setting]) -> String {
-    let left = |one: &Setting| one.default.as_ref().map_or_else(|| one.name.clone(), |default| format!("{} = {default}", one.name));
+    let left = |one: &Setting| {
+        one.default.as_ref().map_or_else(|| one.name.clone(), |default| format!("{} = {default}", one.name))
+    };
     let width = all.iter().map(|one| left(one).chars().count()).max().unwrap_or_default();
     let mut text = String::new();
     for one in all {
@@ -112,7 +122,9 @@ fn usage(desc: &Desc, all: &[Setting]) -> String {
         Kind::Connector if needed.is_empty() => format!("connector = \"{name}\""),
         Kind::Connector => format!("connector = {{ use = \"{name}\"{needed} }}"),
         Kind::Module => format!("modules.\"layer3.0\" = {{ use = \"{name}\"{needed} }}"),
-        Kind::Loss | Kind::Distiller => format!("terms.{name} = {{ use = \"{name}\"{}{needed} }}", ports.collect::<String>()),
+        Kind::Loss | Kind::Distiller => {
+            format!("terms.{name} = {{ use = \"{name}\"{}{needed} }}", ports.collect::<String>())
+        }
     }
 }
 

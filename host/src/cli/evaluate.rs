@@ -48,12 +48,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     use_threads(&setup);
     match measure(&setup, args) {
-        Ok((model, metrics)) => {
-            show(&match args.json {
-                true => format!("{:#}\n", json!({ "model": model, "metrics": metrics })),
-                false => format!("{model}: {}\n", text(&metrics)),
-            })
-        }
+        Ok((model, metrics)) => show(&match args.json {
+            true => format!("{:#}\n", json!({ "model": model, "metrics": metrics })),
+            false => format!("{model}: {}\n", text(&metrics)),
+        }),
         Err(code) => code,
     }
 }
@@ -64,18 +62,17 @@ fn measure(setup: &Setup, args: &Args) -> Result<(String, Metrics), ExitCode> {
         wrong.print();
         ExitCode::from(WRONG)
     })?;
-    let wrong = |message: String, hint: Option<&str>| {
-        print_error(&message, &[], hint);
-        ExitCode::from(WRONG)
-    };
     let name = args.model.clone().or_else(|| plan.models.keys().next().cloned()).unwrap_or_default();
     let Some(model) = plan.models.get(&name) else {
-        return Err(wrong(format!("there is no model `{name}`"), Some(&known_hint(&name, plan.models.keys().map(String::as_str)))));
+        let hint = known_hint(&name, plan.models.keys().map(String::as_str));
+        return Err(wrong(&format!("there is no model `{name}`"), &hint));
     };
     let has_weights = setup.manifest.models.get(&name).is_some_and(|entry| entry.weights.is_some());
     match &args.weights {
         Some(file) => load_model(model, file).map_err(|error| failed(&error))?,
-        None if !has_weights => return Err(wrong(format!("model `{name}` has no weights in the manifest"), Some("give `--weights FILE`"))),
+        None if !has_weights => {
+            return Err(wrong(&format!("model `{name}` has no weights in the manifest"), "give `--weights FILE`"));
+        }
         None => {}
     }
     let set = &setup.data[&model.data];
@@ -84,9 +81,15 @@ fn measure(setup: &Setup, args: &Args) -> Result<(String, Metrics), ExitCode> {
         Part::Val => set.val.as_ref(),
         Part::Test => Some(&set.test),
     };
-    let samples = samples.ok_or_else(|| wrong("the data has no validation part".into(), Some("add `split = { val = 0.1 }`")))?;
+    let samples =
+        samples.ok_or_else(|| wrong("the data has no validation part", "add `split = { val = 0.1 }` to the data"))?;
     let metrics = evaluate(model, samples, 256, setup.float, &setup.device).map_err(|error| failed(&error))?;
     Ok((name, metrics))
+}
+
+fn wrong(message: &str, hint: &str) -> ExitCode {
+    print_error(message, &[], Some(hint));
+    ExitCode::from(WRONG)
 }
 
 fn failed(error: &TrainError) -> ExitCode {

@@ -4,6 +4,7 @@ mod check;
 mod describe;
 mod evaluate;
 mod load;
+mod part;
 mod plugins;
 mod run;
 mod settings;
@@ -34,6 +35,8 @@ enum Command {
     Plugins(plugins::Args),
     /// Show a component: what it is, its ports, its settings.
     Describe(describe::Args),
+    /// Work on single parts of plugins.
+    Plugin(part::Args),
     /// Print the JSON schema of manifests, for editors.
     Schema,
 }
@@ -59,9 +62,8 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => evaluate::run(&args),
         Command::Plugins(args) => plugins::run(&args),
         Command::Describe(args) => describe::run(&args),
-        Command::Schema => {
-            show(&format!("{:#}\n", crate::manifest::schema()))
-        }
+        Command::Plugin(args) => part::run(&args),
+        Command::Schema => show(&format!("{:#}\n", crate::manifest::schema())),
     }
 }
 

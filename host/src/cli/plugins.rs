@@ -33,7 +33,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn as_json(registry: &Registry) -> serde_json::Value {
     let components = |name: &str| {
         let own = registry.components().iter().filter(move |component| component.plugin.name == name);
-        own.map(|component| json!({ "kind": component.desc.kind, "name": component.desc.name, "doc": component.desc.doc })).collect::<Vec<_>>()
+        own.map(
+            |component| json!({ "kind": component.desc.kind, "name": component.desc.name, "doc": component.desc.doc }),
+        )
+        .collect::<Vec<_>>()
     };
     let plugin = |plugin: &std::sync::Arc<crate::plugin::Plugin>| {
         json!({
@@ -53,7 +56,15 @@ fn as_json(registry: &Registry) -> serde_json::Value {
 fn as_text(registry: &Registry) -> String {
     let mut text = String::new();
     for plugin in registry.plugins() {
-        text.push_str(&format!("{} {}  (ABI {}.{}, {})\n  {}\n", plugin.name, plugin.version, plugin.abi.0, plugin.abi.1, plugin.built_with, plugin.path.display()));
+        text.push_str(&format!(
+            "{} {}  (ABI {}.{}, {})\n  {}\n",
+            plugin.name,
+            plugin.version,
+            plugin.abi.0,
+            plugin.abi.1,
+            plugin.built_with,
+            plugin.path.display()
+        ));
         for component in registry.components().iter().filter(|component| component.plugin.name == plugin.name) {
             let desc = &component.desc;
             text.push_str(&format!("  {:<10} {:<18} {}\n", desc.kind.name(), desc.name, first_sentence(&desc.doc)));

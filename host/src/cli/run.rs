@@ -99,10 +99,13 @@ fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
     let base = setup.sources.resolve(&ManifestPath::of(["run", "dir"]), &run.dir);
     let path = tidy(&base.join(&run.name));
     let found = path.exists();
-    let (folder, moved) = RunFolder::create(&path, args.resume).map_err(|error| failed(&error.to_string(), &[], None))?;
+    let (folder, moved) =
+        RunFolder::create(&path, args.resume).map_err(|error| failed(&error.to_string(), &[], None))?;
     let note = match moved {
         Some(moved) => Some(format!("note: an earlier run of this name was moved to {}", moved.display())),
-        None if args.resume && !found => Some(format!("note: nothing to go on with in {}, so this run starts anew", path.display())),
+        None if args.resume && !found => {
+            Some(format!("note: nothing to go on with in {}, so this run starts anew", path.display()))
+        }
         None => None,
     };
     note.iter().filter(|_| !args.quiet).for_each(|note| tell(note));

@@ -28,7 +28,8 @@ pub(super) fn settings(schema: &Value) -> Vec<Setting> {
 }
 
 fn gather(table: &Value, root: &Value, prefix: &str, defaults: Option<&Value>, depth: usize, all: &mut Vec<Setting>) {
-    let required: Vec<&str> = table.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        table.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for (key, own) in table.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let name = format!("{prefix}{key}");
         let default = defaults.and_then(|defaults| defaults.get(key)).or_else(|| own.get("default"));
@@ -37,7 +38,8 @@ fn gather(table: &Value, root: &Value, prefix: &str, defaults: Option<&Value>, d
             gather(target, root, &format!("{name}."), default, depth - 1, all);
             continue;
         }
-        let doc = own.get("description").or_else(|| target.get("description")).and_then(Value::as_str).unwrap_or_default();
+        let doc =
+            own.get("description").or_else(|| target.get("description")).and_then(Value::as_str).unwrap_or_default();
         all.push(Setting {
             name,
             kind: kind(own, root),
@@ -69,7 +71,9 @@ fn kind(own: &Value, root: &Value) -> String {
     }
     let mut text = match own.get("type") {
         Some(Value::Array(list)) => join(list.iter().map(word).collect()),
-        Some(Value::String(name)) if name == "array" => own.get("items").map_or("list".into(), |items| format!("list of {}", kind(items, root))),
+        Some(Value::String(name)) if name == "array" => {
+            own.get("items").map_or("list".into(), |items| format!("list of {}", kind(items, root)))
+        }
         Some(Value::String(name)) if name == "object" => "table".into(),
         Some(Value::String(name)) => name.clone(),
         _ => "anything".into(),

@@ -61,7 +61,7 @@ struct Run<'a> {
     case: &'a Case,
     rule: &'a Rule,
     engine: Engine<'a>,
-    /// What parts gave: `<part>`, `<part>.<name>`.
+    /// What parts gave: `<part>`, `<part>.<name>`, and terms with their weight, `<part>:weighted`.
     values: IndexMap<String, Tensor>,
     /// Connectors that do not apply, with what they would have read.
     skipped: IndexMap<String, Vec<String>>,
@@ -192,9 +192,7 @@ impl Run<'_> {
     }
 
     fn keep(&mut self, part: &str, given: Given) {
-        let named = |(name, value): (String, Tensor)| {
-            (if name.is_empty() { part.to_owned() } else { format!("{part}.{name}") }, value)
-        };
+        let named = |(name, value): (String, Tensor)| (called(part, &name), value);
         let emitted = given.emitted.into_iter().map(|emitted| (emitted.name, emitted.value));
         let inner = given.terms.into_iter().chain(given.state).chain(given.values).chain(emitted).map(named);
         let output = given.output.map(|output| (part.to_owned(), output));
@@ -264,7 +262,7 @@ impl Run<'_> {
         let mut outputs = vec![];
         for (name, reference) in &self.rule.out {
             let owner = |part: &PartRule| {
-                reference.strip_prefix(part.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                reference.strip_prefix(part.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
             };
             if !self.rule.parts.iter().any(owner) {
                 return Err(self.wrong(format!("output `{name}` is of `{reference}`, and there is no such part")));
@@ -278,6 +276,11 @@ impl Run<'_> {
         }
         Ok(outputs)
     }
+}
+
+/// How a value of a part is called: one without a name by the part's.
+fn called(part: &str, name: &str) -> String {
+    if name.is_empty() { part.to_owned() } else { format!("{part}.{name}") }
 }
 
 /// A name as it is, or the one parameter or buffer of the file that a name with wildcards fits.

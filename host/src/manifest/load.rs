@@ -96,7 +96,14 @@ impl Loader {
         }
         let was_single = name_single_data(&mut self.sources.root);
         self.problems.extend(apply_overrides(&mut self.sources, overrides, was_single));
-        self.problems.extend(check_manifest(&self.sources.root));
+        let named = |mut problem: Diagnostic| {
+            if was_single {
+                // The set has no name in the file.
+                problem.message = problem.message.replace("`data.main", "`data");
+            }
+            problem
+        };
+        self.problems.extend(check_manifest(&self.sources.root).into_iter().map(named));
         if self.problems.has_errors() {
             return Err(self.fail());
         }
@@ -158,7 +165,8 @@ impl Loader {
         match std::fs::read_to_string(path) {
             Ok(text) => self.read(path, text),
             Err(error) => {
-                let message = format!("cannot read `{}`, which this manifest extends: {}", path.display(), cause(&error));
+                let message =
+                    format!("cannot read `{}`, which this manifest extends: {}", path.display(), cause(&error));
                 let problem = Diagnostic::error(message).at_span(written);
                 self.problems.push(problem.hint("the path starts at the folder of this manifest"));
                 None
@@ -202,6 +210,9 @@ pub(super) fn syntax_error(error: &toml_edit::TomlError, text: &str, source: usi
         "duplicate key" => {
             let key = error.span().and_then(|range| text.get(range)).unwrap_or_default();
             (format!("the key `{key}` is there already"), Some("rename one of the two, or remove it".to_owned()))
+        }
+        _ if text.trim_start().starts_with('{') => {
+            (said.to_owned(), Some("a manifest is TOML: `key = value`".to_owned()))
         }
         _ => (said.to_owned(), None),
     };

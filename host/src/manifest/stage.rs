@@ -177,8 +177,6 @@ pub struct PassDef {
     /// Run over time from the last frame to the first.
     #[serde(default)]
     pub reverse_time: bool,
-    /// The last layer to compute.
-    pub upto: Option<String>,
 }
 
 /// How a forward runs.

@@ -106,7 +106,7 @@ terms.adv = { use = "crkd", ports = { labels = "label", features = ["a", "b"] } 
 terms = ["adv.discriminator"]
 updates = ["slow"]
 every = 2
-passes.back = { model = "student", view = "small", mode = "eval", reverse_time = true, upto = "b" }
+passes.back = { model = "student", view = "small", mode = "eval", reverse_time = true }
 
 [stage.distil.phases.second]
 

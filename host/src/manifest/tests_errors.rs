@@ -163,7 +163,7 @@ error: missing key `train` in `stage.one`
   |        ^^^"
     );
     let missing = problems(&changed("manifest = 1", ""));
-    assert_eq!(missing, "error: missing key `manifest`\n--> m.toml\n  |\n  = hint: begin the file with `manifest = 1`");
+    assert_eq!(missing, "error: missing key `manifest`\n--> m.toml\n = hint: begin the file with `manifest = 1`");
     assert_eq!(first_line("terms.task.use = 'ce'", "terms = {}"), "error: `stage.one.terms` must not be empty");
 }
 

@@ -192,7 +192,6 @@ impl BoundPart {
         let opening = Opening {
             stage,
             symbolic,
-            part: self.params.owner().to_owned(),
             params: self.params.clone(),
             moment: moment.clone(),
             dynamic: self.desc.dynamic,

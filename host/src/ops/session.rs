@@ -105,7 +105,6 @@ pub(super) enum Stage {
 pub(super) struct Session {
     id: u64,
     pub(super) stage: Stage,
-    pub(super) part: String,
     pub(super) params: Rc<ParamSet>,
     pub(super) moment: Moment,
     pub(super) dynamic: bool,
@@ -132,7 +131,6 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Opening {
     pub(super) stage: Stage,
     pub(super) symbolic: bool,
-    pub(super) part: String,
     pub(super) params: Rc<ParamSet>,
     pub(super) moment: Moment,
     pub(super) dynamic: bool,
@@ -151,7 +149,6 @@ impl Session {
         let session = Rc::new(Session {
             id,
             stage: opening.stage,
-            part: opening.part,
             params: opening.params,
             moment: opening.moment,
             dynamic: opening.dynamic,

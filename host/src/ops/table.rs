@@ -7,6 +7,7 @@ use super::session::{Emitted, Session, Stage, Staged, Value};
 use super::trace::{Leaf, Node};
 use crate::data::Rng;
 use candle_core::Tensor;
+use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use stillhouse_plugin::Init;
@@ -76,7 +77,7 @@ extern "C" fn call(
 ) {
     let outputs = outputs.as_mut_slice();
     inside(ctx, (), |session| {
-        let values: Vec<Value> = inputs.iter().map(|handle| session.get(*handle)).collect();
+        let values: SmallVec<[Value; 4]> = inputs.iter().map(|handle| session.get(*handle)).collect();
         let results = match Op::decode(op, ints.as_slice(), floats.as_slice()) {
             Some(op) if op.outputs() == outputs.len() => compute(session, &op, &values),
             Some(_) => refuse(session, &format!("operation `{name}` was asked for {} results", outputs.len())),
@@ -105,36 +106,51 @@ fn refuse(session: &Session, message: &str) -> Vec<Value> {
     vec![]
 }
 
-/// Runs or traces an operation, by the same rules. An empty list means that it failed and that the session knows why.
+/// Runs or traces an operation. An empty list means that it failed and that the session knows why.
 fn compute(session: &Session, op: &Op, values: &[Value]) -> Vec<Value> {
+    let tensors: SmallVec<[&Tensor; 4]> =
+        values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
+    if session.trace.is_some() || tensors.len() < values.len() {
+        return trace(session, op, values);
+    }
+    // The rules of shapes are asked only when the operation fails, for the message: asking each time costs as much as a
+    // small operation.
+    let wide = |tensors: &Vec<Tensor>| tensors.iter().any(|tensor| tensor.rank() > MOST_DIMENSIONS);
+    match eager::run(op, &tensors, session.params.device()) {
+        Ok(results) if !wide(&results) => results.into_iter().map(Value::Concrete).collect(),
+        Ok(_) => refuse_shapes(session, op, values, &format!("tensors have up to {MOST_DIMENSIONS} dimensions")),
+        Err(error) => {
+            let metas: Vec<Meta> = tensors.iter().map(|tensor| eager::meta_of(tensor)).collect();
+            let reason = op.infer(&metas.iter().collect::<Vec<_>>()).err();
+            let reason = reason.unwrap_or_else(|| error.to_string().lines().next().unwrap_or_default().to_owned());
+            refuse_shapes(session, op, values, &reason)
+        }
+    }
+}
+
+fn refuse_shapes(session: &Session, op: &Op, values: &[Value], reason: &str) -> Vec<Value> {
+    let shapes: Vec<String> = values.iter().filter_map(|value| session.meta(value)).map(|m| m.to_string()).collect();
+    let on = if shapes.is_empty() { String::new() } else { format!(" on {}", shapes.join(", ")) };
+    session.fail(code::OPERATION, format!("operation `{}`{on}: {reason}", op.name()));
+    vec![]
+}
+
+/// Notes an operation in the trace; nothing is computed.
+fn trace(session: &Session, op: &Op, values: &[Value]) -> Vec<Value> {
     let metas: Option<Vec<Meta>> = values.iter().map(|value| session.meta(value)).collect();
-    let Some(metas) = metas else { return vec![] };
-    let fail = |reason: &str| {
-        let shapes: Vec<String> = metas.iter().map(ToString::to_string).collect();
-        let on = if shapes.is_empty() { String::new() } else { format!(" on {}", shapes.join(", ")) };
-        session.fail(code::OPERATION, format!("operation `{}`{on}: {reason}", op.name()));
-        vec![]
-    };
+    let (Some(metas), Some(trace)) = (metas, &session.trace) else { return vec![] };
     let results = match op.infer(&metas.iter().collect::<Vec<_>>()) {
         Ok(results) => results,
-        Err(reason) => return fail(&reason),
+        Err(reason) => return refuse_shapes(session, op, values, &reason),
     };
-    if let Some(wide) = results.iter().find(|meta| meta.shape.len() > MOST_DIMENSIONS) {
-        return fail(&format!("tensors have up to {MOST_DIMENSIONS} dimensions, got {wide}"));
+    if results.iter().any(|meta| meta.shape.len() > MOST_DIMENSIONS) {
+        return refuse_shapes(session, op, values, &format!("tensors have up to {MOST_DIMENSIONS} dimensions"));
     }
-    if let Some(trace) = &session.trace {
-        let inputs: Vec<usize> =
-            values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
-        let mut trace = trace.borrow_mut();
-        let node = |output| Node::Op { op: op.clone(), inputs: inputs.clone(), output };
-        return results.into_iter().enumerate().map(|(i, meta)| Value::Symbolic(trace.push(node(i), meta))).collect();
-    }
-    let tensors: Vec<&Tensor> =
-        values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
-    match eager::run(op, &tensors, session.params.device()) {
-        Ok(results) => results.into_iter().map(Value::Concrete).collect(),
-        Err(error) => fail(error.to_string().lines().next().unwrap_or_default()),
-    }
+    let symbolic = |value: &Value| if let Value::Symbolic(node) = value { Some(*node) } else { None };
+    let inputs: Vec<usize> = values.iter().filter_map(symbolic).collect();
+    let mut trace = trace.borrow_mut();
+    let node = |output| Node::Op { op: op.clone(), inputs: inputs.clone(), output };
+    results.into_iter().enumerate().map(|(i, meta)| Value::Symbolic(trace.push(node(i), meta))).collect()
 }
 
 extern "C" fn retain(ctx: Ctx, handle: Handle) -> Handle {
@@ -327,7 +343,7 @@ extern "C" fn set_rows(ctx: Ctx, name: RStr<'_>, index: Handle, rows: Handle) {
 /// The generator of a purpose: by run seed, part, stage and step.
 fn generator(session: &Session, purpose: &str) -> Rng {
     let moment = &session.moment;
-    let purpose = format!("part:{}:{}:{}:{purpose}", session.part, moment.stage, moment.phase);
+    let purpose = format!("part:{}:{}:{}:{purpose}", session.params.owner(), moment.stage, moment.phase);
     Rng::new(moment.seed, &purpose, (moment.step << 16) ^ moment.frame)
 }
 

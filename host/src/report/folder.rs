@@ -9,12 +9,13 @@
 //!                      <stage>/best.safetensors, last.safetensors    weights of the student alone
 //! ```
 
+use super::log::EventLog;
 use crate::manifest::Sources;
 use crate::plugin::Plugin;
-use crate::train::{EpochEnd, Observer, Outcome, StageStart};
+use crate::train::Outcome;
 use serde::Serialize;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,7 +64,8 @@ impl RunFolder {
     pub fn create(path: &Path, resume: bool) -> Result<(RunFolder, Option<PathBuf>), FolderError> {
         let mut moved = None;
         if path.exists() && !resume {
-            let aside = |n: u32| path.with_file_name(format!("{}.{n}", path.file_name().unwrap_or_default().to_string_lossy()));
+            let aside =
+                |n: u32| path.with_file_name(format!("{}.{n}", path.file_name().unwrap_or_default().to_string_lossy()));
             let free = (1..).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(0));
             fs::rename(path, &free).map_err(at(path))?;
             moved = Some(free);
@@ -123,51 +125,12 @@ impl RunFolder {
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         let path = folder.join("metrics.jsonl");
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
-        Ok(EventLog { file: BufWriter::new(file), failed: None })
+        Ok(EventLog::new(file))
     }
 }
 
 fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-/// Writes events as JSON lines. A full disk is told once, at the end; it does not stop the training.
-#[derive(Debug)]
-pub struct EventLog {
-    file: BufWriter<File>,
-    failed: Option<io::Error>,
-}
-
-impl EventLog {
-    fn line(&mut self, event: &str, value: &impl Serialize) {
-        let Ok(mut value) = serde_json::to_value(value) else { return };
-        if let Some(object) = value.as_object_mut() {
-            object.shift_insert(0, "event".into(), event.into());
-        }
-        let written = writeln!(self.file, "{value}").and_then(|()| self.file.flush());
-        if let Err(error) = written {
-            self.failed.get_or_insert(error);
-        }
-    }
-
-    /// What went wrong first, if anything did.
-    pub fn failure(self) -> Option<io::Error> {
-        self.failed
-    }
-}
-
-impl Observer for EventLog {
-    fn stage_started(&mut self, start: &StageStart) {
-        self.line("stage", start);
-    }
-
-    fn epoch_ended(&mut self, end: &EpochEnd) {
-        self.line("epoch", end);
-    }
-
-    fn said(&mut self, level: u32, term: &str, line: &str) {
-        self.line("said", &serde_json::json!({ "level": level, "term": term, "text": line }));
-    }
 }
 
 #[cfg(test)]

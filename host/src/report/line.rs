@@ -4,10 +4,12 @@ use crate::train::EpochEnd;
 
 /// Columns of the narrowest terminal that lines are made for.
 pub(super) const NARROW: usize = 80;
+/// Columns of the name of a stage.
+pub(super) const NAME: usize = 16;
 
 /// One epoch: where, how good, what the terms were; on a terminal as many terms as fit.
 pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) -> String {
-    let mut line = format!("{name:<14} {}", epoch_of(end.epoch, epochs));
+    let mut line = format!("{name:<NAME$} {}", epoch_of(end.epoch, epochs));
     if let Some(accuracy) = end.metrics.accuracy {
         let star = if end.best && end.part == "val" { '*' } else { ' ' };
         line.push_str(&format!("  {} {:>6.2} %{star}", end.part, 100.0 * accuracy));
@@ -15,8 +17,11 @@ pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) 
     line.push_str(&format!("  total {}", number(end.total)));
     let mut terms: Vec<String> = vec![];
     if end.terms.len() > 1 || end.terms.iter().any(|term| term.gradient_norm.is_some()) {
-        let norm = |norm: Option<f64>| norm.map_or(String::new(), |norm| format!(" (gradient {})", number(norm).trim_start()));
-        terms.extend(end.terms.iter().map(|term| format!("  {} {}{}", term.name, number(term.raw), norm(term.gradient_norm))));
+        let norm =
+            |norm: Option<f64>| norm.map_or(String::new(), |norm| format!(" (gradient {})", number(norm).trim_start()));
+        terms.extend(
+            end.terms.iter().map(|term| format!("  {} {}{}", term.name, number(term.raw), norm(term.gradient_norm))),
+        );
     }
     if narrow {
         return fitted(line, &terms, NARROW);
@@ -123,13 +128,13 @@ mod tests {
 
     #[test]
     fn epoch_line_outside_of_terminal_says_all() {
-        let wanted = "distil          3/20  val  95.12 %*  total 0.5000  task 0.2500  kd 0.2500  1,234 samples/s";
+        let wanted = "distil            3/20  val  95.12 %*  total 0.5000  task 0.2500  kd 0.2500  1,234 samples/s";
         assert_eq!(epoch_line("distil", 20, &end(&["task", "kd"]), false), wanted);
     }
 
     #[test]
     fn epoch_line_on_terminal_keeps_to_its_width() {
-        let wanted = "distil          3/20  val  95.12 %*  total 0.5000  task 0.2500  kd 0.2500 ...";
+        let wanted = "distil            3/20  val  95.12 %*  total 0.5000  task 0.2500  kd 0.2500 ...";
         let line = epoch_line("distil", 20, &end(&["task", "kd", "relations"]), true);
         assert_eq!(line, wanted);
         assert!(line.chars().count() <= NARROW);

@@ -2,11 +2,13 @@
 
 mod folder;
 mod line;
+mod log;
 mod output;
 mod progress;
 mod table;
 
-pub use folder::{EventLog, FolderError, RunFolder, tidy};
+pub use folder::{FolderError, RunFolder, tidy};
+pub use log::EventLog;
 pub use output::{show, tell};
 pub use progress::Progress;
 pub use table::{Summary, Table, summarise};

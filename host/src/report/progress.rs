@@ -1,6 +1,6 @@
 //! How a run shows its progress: a bar on a terminal, a line an epoch elsewhere.
 
-use super::line::{clock, epoch_line, epoch_of, fitted, grouped, number};
+use super::line::{NAME, NARROW, clock, epoch_line, epoch_of, fitted, grouped, number};
 use super::output::tell;
 use crate::train::{EpochEnd, Observer, Progress as Step, StageStart};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -29,7 +29,7 @@ pub struct Progress {
 
 const TEMPLATE: &str = "{prefix} {bar:16} {wide_msg}";
 /// Columns of prefix and bar with the spaces after them.
-const TAKEN: usize = 14 + 1 + 16 + 1;
+const TAKEN: usize = NAME + 1 + 16 + 1;
 
 impl Progress {
     /// For a run over this many seeds.
@@ -66,11 +66,13 @@ impl Progress {
     /// Epoch, time left, and as many terms as a narrow terminal holds beside the bar.
     fn message(&self, step: &Step<'_>) -> String {
         let seconds = self.since.elapsed().as_secs_f64();
-        let left = seconds / step.step.saturating_sub(self.before).max(1) as f64 * self.total.saturating_sub(step.step) as f64;
+        let left =
+            seconds / step.step.saturating_sub(self.before).max(1) as f64 * self.total.saturating_sub(step.step) as f64;
         let rate = self.samples as f64 / self.epoch_since.elapsed().as_secs_f64().max(1e-9);
         let start = format!("{} {} left {:>7}/s", epoch_of(step.epoch + 1, self.epochs), clock(left), grouped(rate));
-        let terms: Vec<String> = step.report.terms.iter().map(|term| format!("  {} {}", term.name, number(term.raw))).collect();
-        fitted(start, &terms, super::line::NARROW - TAKEN)
+        let terms: Vec<String> =
+            step.report.terms.iter().map(|term| format!("  {} {}", term.name, number(term.raw))).collect();
+        fitted(start, &terms, NARROW - TAKEN)
     }
 
     fn bar(&self, start: &StageStart) -> ProgressBar {
@@ -78,7 +80,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(format!("{:<14}", self.name()));
+        bar.set_prefix(format!("{:<NAME$}", self.name()));
         bar.set_position(self.before);
         bar
     }
@@ -95,9 +97,13 @@ impl Observer for Progress {
         self.samples = 0;
         self.since = Instant::now();
         self.epoch_since = self.since;
-        let goes_on = if start.epochs_done > 0 { format!(", goes on after epoch {}", start.epochs_done) } else { String::new() };
+        let goes_on = match start.epochs_done {
+            0 => String::new(),
+            done if done >= self.epochs => ", done before".to_owned(),
+            done => format!(", goes on after epoch {done}"),
+        };
         self.say(&format!(
-            "{:<14} {} trained values, {} epochs of {} updates{goes_on}",
+            "{:<NAME$} {} trained values, {} epochs of {} updates{goes_on}",
             self.name(),
             grouped(start.parameters as f64),
             self.epochs,

@@ -52,7 +52,8 @@ pub fn summarise(outcomes: &[Outcome]) -> Table {
     }
     let mut rows: Vec<Summary> = names.into_iter().filter_map(|name| summary(name, outcomes)).collect();
     rows.sort_by_key(|row| row.role as u8);
-    let gain = rows.iter().filter(|row| row.role == Role::Distilled).filter_map(|row| gain(&row.model, outcomes)).collect();
+    let gain =
+        rows.iter().filter(|row| row.role == Role::Distilled).filter_map(|row| gain(&row.model, outcomes)).collect();
     Table { rows, gain }
 }
 
@@ -74,11 +75,15 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
 
 fn gain(name: &str, outcomes: &[Outcome]) -> Option<Gain> {
     let accuracy = |model: &str, seed: u64| {
-        outcomes.iter().find(|outcome| outcome.model == model && outcome.seed == seed).and_then(|outcome| outcome.metrics.accuracy)
+        outcomes
+            .iter()
+            .find(|outcome| outcome.model == model && outcome.seed == seed)
+            .and_then(|outcome| outcome.metrics.accuracy)
     };
     let alone = format!("{name}-alone");
     let seeds = outcomes.iter().filter(|outcome| outcome.model == name).map(|outcome| outcome.seed);
-    let differences: Vec<f64> = seeds.filter_map(|seed| Some(accuracy(name, seed)? - accuracy(&alone, seed)?)).collect();
+    let differences: Vec<f64> =
+        seeds.filter_map(|seed| Some(accuracy(name, seed)? - accuracy(&alone, seed)?)).collect();
     let standard_error = deviation(&differences).map(|deviation| deviation / (differences.len() as f64).sqrt());
     Some(Gain { model: name.into(), mean: mean(&differences)?, standard_error })
 }
@@ -122,10 +127,15 @@ impl std::fmt::Display for Table {
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths = [width(0), width(1), width(2), width(3)];
         for [name, parameters, accuracy, nll] in &lines {
-            writeln!(f, "{name:<0$}  {parameters:>1$}  {accuracy:>2$}  {nll:>3$}", widths[0], widths[1], widths[2], widths[3])?;
+            writeln!(
+                f,
+                "{name:<0$}  {parameters:>1$}  {accuracy:>2$}  {nll:>3$}",
+                widths[0], widths[1], widths[2], widths[3]
+            )?;
         }
         for gain in &self.gain {
-            let error = gain.standard_error.map_or(String::new(), |error| format!(" (standard error {:.2})", 100.0 * error));
+            let error =
+                gain.standard_error.map_or(String::new(), |error| format!(" (standard error {:.2})", 100.0 * error));
             writeln!(f, "{}: {:+.2} points by distillation{error}", gain.model, 100.0 * gain.mean)?;
         }
         Ok(())

@@ -78,7 +78,15 @@ impl Scene<'_> {
     /// Where training stands in a trace of this stage; a distiller's own stage and phase by name.
     pub fn moment(&self, stage: &str, phase: &str) -> Moment {
         let samples = self.setup.data.get(self.data).map_or(0, |set| set.train.index_bound()) as u64;
-        Moment { training: true, steps_per_epoch: 1, samples, stage: stage.into(), phase: phase.into(), seed: self.seed, ..Moment::default() }
+        Moment {
+            training: true,
+            steps_per_epoch: 1,
+            samples,
+            stage: stage.into(),
+            phase: phase.into(),
+            seed: self.seed,
+            ..Moment::default()
+        }
     }
 
     /// Finds and makes the part of a term; a distiller plans.
@@ -92,7 +100,11 @@ impl Scene<'_> {
         let label = format!("`{name}` (`{}`)", component.desc.name);
         let params = self.params(name);
         let part = create(component, &term.config, &label, params, &path)?;
-        let plan = if part.desc().kind == Kind::Distiller { part.plan(&self.site(term)).at_key(&path)? } else { Plan::default() };
+        let plan = if part.desc().kind == Kind::Distiller {
+            part.plan(&self.site(term)).at_key(&path)?
+        } else {
+            Plan::default()
+        };
         let ports = if plan.ports.is_empty() { part.desc().ports.clone() } else { plan.ports.clone() };
         Ok(Planned { part, plan, ports })
     }
@@ -100,7 +112,9 @@ impl Scene<'_> {
     /// What is wrong with the settings of a term whose part is known.
     pub fn check_settings(&self, name: &str, term: &manifest::Term) -> Diagnostics {
         match self.setup.registry.find_of(TERM_KINDS, &term.use_) {
-            Ok(component) => check_settings(&self.setup.sources, &self.path().key("terms").key(name), component, RESERVED_TERM_KEYS),
+            Ok(component) => {
+                check_settings(&self.setup.sources, &self.path().key("terms").key(name), component, RESERVED_TERM_KEYS)
+            }
             Err(_) => Diagnostics::default(),
         }
     }
@@ -112,7 +126,8 @@ impl Scene<'_> {
     fn site(&self, term: &manifest::Term) -> Site {
         let model = |name: &String| {
             let network = &self.models.get(name)?.network;
-            let layers = network.graph.layers.iter().map(|layer| (layer.path.clone(), format!("{:?}", layer.kind))).collect();
+            let layers =
+                network.graph.layers.iter().map(|layer| (layer.path.clone(), format!("{:?}", layer.kind))).collect();
             let of_set = |(prefix, set): (String, Rc<ParamSet>)| {
                 let names = set.names(crate::ops::ParamKind::Parameter).into_iter();
                 names.map(move |name| format!("{prefix}{name}")).collect::<Vec<_>>()
@@ -122,9 +137,13 @@ impl Scene<'_> {
         };
         let set = self.setup.data.get(self.data);
         let fields = set.map(|set| set.train.fields().iter());
-        let field = |(name, field): (&String, &crate::data::Field)| FieldSite { name: name.clone(), shape: field.shape().to_vec() };
+        let field = |(name, field): (&String, &crate::data::Field)| FieldSite {
+            name: name.clone(),
+            shape: field.shape().to_vec(),
+        };
         let texts = |list: &manifest::OneOrMany<String>| list.to_vec();
-        let mut bindings: Vec<(String, Vec<String>)> = term.ports.iter().map(|(port, list)| (port.clone(), texts(list))).collect();
+        let mut bindings: Vec<(String, Vec<String>)> =
+            term.ports.iter().map(|(port, list)| (port.clone(), texts(list))).collect();
         bindings.extend(term.student.as_ref().map(|list| ("student".to_owned(), texts(list))));
         bindings.extend(term.teacher.as_ref().map(|list| ("teacher".to_owned(), texts(list))));
         Site {
@@ -156,7 +175,16 @@ impl Scene<'_> {
         }
         let Planned { part, plan, .. } = planned;
         let weight = term.weight.clone();
-        let mut bound = BoundTerm { name: name.into(), path: path.clone(), part, weight, scale: 1.0, plan, ports, connectors: vec![] };
+        let mut bound = BoundTerm {
+            name: name.into(),
+            path: path.clone(),
+            part,
+            weight,
+            scale: 1.0,
+            plan,
+            ports,
+            connectors: vec![],
+        };
         self.connect(term, &mut bound)?;
         let values = self.trace_ports(&bound)?;
         let bind = bound.part.bind(&self.moment("", ""), &values).at_key(&path);
@@ -192,7 +220,9 @@ impl Scene<'_> {
             "teacher" => term.teacher.as_ref().map(|list| (list, path.key("teacher"))),
             _ => None,
         };
-        let both = matches!(port.name.as_str(), "student" | "teacher").then(|| term.at.as_ref().map(|list| (list, path.key("at")))).flatten();
+        let both = matches!(port.name.as_str(), "student" | "teacher")
+            .then(|| term.at.as_ref().map(|list| (list, path.key("at"))))
+            .flatten();
         let named = term.ports.get(&port.name).map(|list| (list, path.key("ports").key(&port.name)));
         let default = port.default.clone().map(|text| manifest::OneOrMany::from(vec![text]));
         let (list, at) = match named.or(short).or(both) {
@@ -205,12 +235,14 @@ impl Scene<'_> {
         };
         let mut reads = vec![];
         for (i, text) in list.iter().enumerate() {
-            let selector = Selector::parse(text).map_err(|message| Problem::new(message).at(&at.index(i), Part::Value))?;
+            let selector =
+                Selector::parse(text).map_err(|message| Problem::new(message).at(&at.index(i), Part::Value))?;
             reads.extend(self.read(port, &selector, &at.index(i))?);
         }
         if reads.len() > 1 && !port.many {
             let texts: Vec<String> = reads.iter().map(Read::text).collect();
-            return Err(Problem::new(format!("port `{}` takes one value, got {}", port.name, texts.join(", "))).at(&at, Part::Value));
+            return Err(Problem::new(format!("port `{}` takes one value, got {}", port.name, texts.join(", ")))
+                .at(&at, Part::Value));
         }
         Ok(reads)
     }
@@ -226,7 +258,10 @@ impl Scene<'_> {
             From::Data => match self.field(&selector.path) {
                 Some(_) => Ok(vec![Read::Field(selector.path.clone())]),
                 None => {
-                    let message = format!("port `{}` reads the field `{}`, which the data does not have", port.name, selector.path);
+                    let message = format!(
+                        "port `{}` reads the field `{}`, which the data does not have",
+                        port.name, selector.path
+                    );
                     let hint = known_hint(&selector.path, self.field_names(), "its fields");
                     Err(Problem::new(message).at(at, Part::Value).hint(hint))
                 }
@@ -247,7 +282,10 @@ impl Scene<'_> {
         };
         let found = self.passes.get(&name).and_then(|pass| self.models.get(&pass.model));
         let Some(model) = found else {
-            let hint = known_hint(&name, self.passes.keys().map(String::as_str), "there are");
+            let fits = |pass: &PassPlan| of_student || !self.trained.contains(&pass.model);
+            let known = self.passes.iter().filter(|(_, pass)| fits(pass)).map(|(name, _)| name.as_str());
+            let hint =
+                known_hint(&name, known, if of_student { "there are" } else { "models that are not trained here" });
             return Err(Problem::new(format!("there is no model or pass `{name}`")).at(at, Part::Value).hint(hint));
         };
         if !of_student && self.trained.contains(&model.name) {
@@ -268,11 +306,14 @@ impl Scene<'_> {
     /// The teacher where none is named; `tap` is what is read of it.
     fn only_teacher(&self, tap: &str, at: &ManifestPath) -> Found<String> {
         let all = &self.setup.manifest.models;
-        let candidates: Vec<&String> = all.keys().filter(|name| !self.trained.contains(name) && !self.stage.train.contains(name)).collect();
+        let candidates: Vec<&String> =
+            all.keys().filter(|name| !self.trained.contains(name) && !self.stage.train.contains(name)).collect();
         match candidates.as_slice() {
             [one] => Ok((*one).clone()),
             _ if candidates.iter().any(|name| *name == "teacher") => Ok("teacher".into()),
-            [] => Err(Problem::new("there is no teacher: every model is trained here").at(at, Part::Key).hint("add one to `[models]`, with `weights` or with a stage before that trains it")),
+            [] => Err(Problem::new("there is no teacher: every model is trained here")
+                .at(at, Part::Key)
+                .hint("add one to `[models]`, with `weights` or with a stage before that trains it")),
             _ => {
                 let names: Vec<&str> = candidates.iter().map(|name| name.as_str()).collect();
                 let message = format!("several models can be the teacher: {}", quoted(&names));
@@ -300,13 +341,16 @@ impl Scene<'_> {
                 slot.values.iter().map(move |(name, _)| format!("{}.{name}", graph.layers[*index].path))
             });
             let known: Vec<String> = graph.paths().into_iter().map(str::to_owned).chain(values).collect();
-            let groups: Vec<&str> = graph.groups.iter().map(|group| group.path.as_str()).filter(|path| !path.contains('.')).collect();
+            let groups: Vec<&str> =
+                graph.groups.iter().map(|group| group.path.as_str()).filter(|path| !path.contains('.')).collect();
             let hint = match nearest(&selector.path, known.iter().map(String::as_str)) {
                 Some(close) => format!("did you mean `{close}`?"),
                 None if groups.is_empty() => known_hint(&selector.path, graph.paths(), "it has"),
                 None => format!("it has {}, `logits` and the layers inside", quoted(&groups)),
             };
-            return Err(Problem::new(format!("`{}` has no tap `{}`", model.name, selector.path)).at(at, Part::Value).hint(hint));
+            return Err(Problem::new(format!("`{}` has no tap `{}`", model.name, selector.path))
+                .at(at, Part::Value)
+                .hint(hint));
         }
         Ok(found)
     }
@@ -325,14 +369,19 @@ impl Scene<'_> {
             .collect();
         if found.is_empty() {
             let hint = known_hint(&selector.path, names.iter().map(String::as_str), "it has");
-            return Err(Problem::new(format!("`{}` has no parameter `{}`", model.name, selector.path)).at(at, Part::Value).hint(hint));
+            return Err(Problem::new(format!("`{}` has no parameter `{}`", model.name, selector.path))
+                .at(at, Part::Value)
+                .hint(hint));
         }
         Ok(found)
     }
 
     fn field_names(&self) -> Vec<&str> {
         let set = self.setup.data.get(self.data);
-        set.into_iter().flat_map(|set| set.train.fields().keys().map(String::as_str)).chain([crate::data::INDEX]).collect()
+        set.into_iter()
+            .flat_map(|set| set.train.fields().keys().map(String::as_str))
+            .chain([crate::data::INDEX])
+            .collect()
     }
 
     /// The type that trains.
@@ -358,7 +407,9 @@ impl Scene<'_> {
                 let model = self.models.get(&self.passes.get(pass)?.model)?;
                 Some(batched(model.network.shape(point)?, self.float()))
             }
-            Read::Parameter { model, name } => self.models.get(model)?.network.parameter(name).and_then(|(set, name)| set.meta(&name)),
+            Read::Parameter { model, name } => {
+                self.models.get(model)?.network.parameter(name).and_then(|(set, name)| set.meta(&name))
+            }
             Read::Field(name) => self.field(name).map(|meta| batched(meta.shape, meta.dtype)),
         }
     }
@@ -366,7 +417,11 @@ impl Scene<'_> {
     /// Frames of a value: those of its model, where that is over time.
     fn frames(&self, port: &BoundPort, read: &Read) -> usize {
         let over_time = match read {
-            Read::Tap { pass, .. } => self.passes.get(pass).and_then(|pass| self.models.get(&pass.model)).is_some_and(|model| model.network.over_time),
+            Read::Tap { pass, .. } => self
+                .passes
+                .get(pass)
+                .and_then(|pass| self.models.get(&pass.model))
+                .is_some_and(|model| model.network.over_time),
             _ => false,
         };
         if over_time && port.over_time { self.frames } else { 1 }
@@ -377,10 +432,16 @@ impl Scene<'_> {
             return Ok(());
         }
         let path = bound.path.key("connector");
-        let (from, to) = if term.connector_on == Side::Student { ("student", "teacher") } else { ("teacher", "student") };
+        let (from, to) =
+            if term.connector_on == Side::Student { ("student", "teacher") } else { ("teacher", "student") };
         let count = |name: &str| bound.port(name).map_or(0, |port| port.reads.len());
         if count(from) == 0 || count(from) != count(to) {
-            let message = format!("a connector joins `{from}` to `{to}`, and {} has {} and {} values there", bound.part.label(), count(from), count(to));
+            let message = format!(
+                "a connector joins `{from}` to `{to}`, and {} has {} and {} values there",
+                bound.part.label(),
+                count(from),
+                count(to)
+            );
             return Err(Problem::new(message).at(&path, Part::Key));
         }
         let (several, mut connectors) = (count(from) > 1, vec![]);
@@ -391,9 +452,11 @@ impl Scene<'_> {
             for (i, part) in term.connector.iter().enumerate() {
                 let here = if term.connector.len() > 1 { path.index(i) } else { path.clone() };
                 // A table is told at its `use`, a bare name at itself.
-                let named = if self.setup.sources.is_written(&here.key("use")) { here.key("use") } else { here.clone() };
+                let named =
+                    if self.setup.sources.is_written(&here.key("use")) { here.key("use") } else { here.clone() };
                 let component = find_part(&self.setup.registry, &[Kind::Connector], &part.use_, &named)?;
-                if let Some(wrong) = check_settings(&self.setup.sources, &here, component, &["use"]).into_iter().next() {
+                if let Some(wrong) = check_settings(&self.setup.sources, &here, component, &["use"]).into_iter().next()
+                {
                     return Err(Problem(wrong));
                 }
                 let mut owner = format!("{}.connector", bound.name);
@@ -427,9 +490,14 @@ impl Scene<'_> {
                 let missing = || Problem::new(format!("{} has no shape", read.text())).at(&term.path, Part::Key);
                 let mut meta = self.meta(read).ok_or_else(missing)?;
                 if let Some(connector) = term.connectors.iter().find(|c| c.port == port.name && c.tap == tap) {
-                    let end = term.port(&connector.to).and_then(|port| self.meta(port.reads.get(tap)?)).ok_or_else(missing)?;
+                    let end = term
+                        .port(&connector.to)
+                        .and_then(|port| self.meta(port.reads.get(tap)?))
+                        .ok_or_else(missing)?;
                     for part in &connector.chain {
-                        let traced = part.trace(&self.moment("", ""), &[trace_port("from", &meta), trace_port("to", &end)]).at_key(&term.path)?;
+                        let traced = part
+                            .trace(&self.moment("", ""), &[trace_port("from", &meta), trace_port("to", &end)])
+                            .at_key(&term.path)?;
                         meta = traced.results.first().map_or(meta, |(.., meta, _)| meta.clone());
                     }
                 }
@@ -450,7 +518,11 @@ impl Scene<'_> {
             "teacher" => self.only_teacher("logits", path)?,
             other => other.to_owned(),
         };
-        let model = self.models.get(&name).ok_or_else(|| Problem::new(format!("pass `{}` wants the model `{name}`", pass.name)).at(path, Part::Key))?;
+        let model = self.models.get(&name).ok_or_else(|| {
+            let hint = known_hint(&name, self.setup.manifest.models.keys().map(String::as_str), "there are");
+            let message = format!("pass `{}` wants the model `{name}`, which there is not", pass.name);
+            Problem::new(message).at(path, Part::Key).hint(hint)
+        })?;
         let trained = self.trained.contains(&name);
         let training = pass.mode.map_or(trained, |mode| mode == stillhouse_plugin::desc::Mode::Train);
         let view = pass.view.as_ref().map_or_else(|| model.view.name.clone(), |view| format!("{name}@{view}"));

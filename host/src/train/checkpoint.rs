@@ -68,7 +68,9 @@ fn sets(run: &RunPlan) -> Vec<(String, Rc<ParamSet>)> {
 pub fn save(folder: &Path, run: &RunPlan, optimizers: &[Optimizer], mut position: Position) -> Result<(), TrainError> {
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for (prefix, set) in sets(run) {
-        tensors.extend(set.entries().into_iter().map(|(name, entry)| (format!("{prefix}{name}"), entry.var.as_detached_tensor())));
+        tensors.extend(
+            set.entries().into_iter().map(|(name, entry)| (format!("{prefix}{name}"), entry.var.as_detached_tensor())),
+        );
     }
     position.optimizer_steps.clear();
     for (group, optimizer) in optimizers.iter().enumerate() {
@@ -80,7 +82,9 @@ pub fn save(folder: &Path, run: &RunPlan, optimizers: &[Optimizer], mut position
     tensors.insert(PLACE.into(), Tensor::new(text.as_bytes(), &Device::Cpu)?);
     write_weights(&folder.join(TENSORS), &tensors)?;
     let (path, beside) = (folder.join(POSITION), folder.join("trainer.json.partial"));
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path)).map_err(|error| TrainError::file(&path, error))
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, &path))
+        .map_err(|error| TrainError::file(&path, error))
 }
 
 /// The checkpoint of a run, if it was ever saved.
@@ -116,7 +120,9 @@ pub fn restore(saved: Saved, run: &RunPlan) -> Result<Vec<HashMap<String, Tensor
     }
     let mut groups: Vec<HashMap<String, Tensor>> = vec![];
     for (name, tensor) in tensors {
-        let Some((group, rest)) = name.strip_prefix("optimizer/").and_then(|rest| rest.split_once('/')) else { continue };
+        let Some((group, rest)) = name.strip_prefix("optimizer/").and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
         let Ok(group) = group.parse::<usize>() else { continue };
         if group < 4096 {
             groups.resize_with(groups.len().max(group + 1), HashMap::new);

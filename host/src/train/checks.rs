@@ -18,7 +18,11 @@ pub(super) fn check_spec(setup: &Setup, stage: &Stage, path: &ManifestPath, set:
     if stage.batch > samples {
         let message = format!("`batch` is {}, and there are {samples} samples to train on", stage.batch);
         let warning = Diagnostic::warning(message).at(&path.key("batch"), Part::Value);
-        found.push(warning.note("every update sees all samples, so that an epoch is one update").hint(format!("write `batch = {samples}` or less")));
+        found.push(
+            warning
+                .note("every update sees all samples, so that an epoch is one update")
+                .hint(format!("write `batch = {samples}` or less")),
+        );
     }
 }
 
@@ -32,8 +36,13 @@ fn check_metric(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet
     }
     let is_written = setup.sources.is_written(&path.key("best"));
     if is_written && set.val.is_none() {
-        let warning = Diagnostic::warning("there is no validation part to choose the best weights on, so the last ones count");
-        found.push(warning.at(&path.key("best"), Part::Key).hint("keep some of the training samples: `split = { val = 0.1 }` in the data"));
+        let warning =
+            Diagnostic::warning("there is no validation part to choose the best weights on, so the last ones count");
+        found.push(
+            warning
+                .at(&path.key("best"), Part::Key)
+                .hint("keep some of the training samples: `split = { val = 0.1 }` in the data"),
+        );
     }
     let counts = is_written || (stage.patience.is_some() && set.val.is_some());
     if counts && name != OBJECTIVE && set.test.field(crate::data::LABEL).is_none() {
@@ -47,8 +56,12 @@ pub(super) fn check_teachers(setup: &Setup, run: &RunPlan, stage: &StagePlan, fo
     let mut told: Vec<&str> = vec![];
     for term in stage.terms() {
         for read in term.ports.iter().flat_map(|port| &port.reads) {
-            let Some(model) = model_of(read, stage).filter(|model| !stage.trained.iter().any(|name| name == model)) else { continue };
-            let has_weights = setup.manifest.models.get(model).is_none_or(|entry| entry.weights.is_some() || entry.stage.is_some());
+            let Some(model) = model_of(read, stage).filter(|model| !stage.trained.iter().any(|name| name == model))
+            else {
+                continue;
+            };
+            let has_weights =
+                setup.manifest.models.get(model).is_none_or(|entry| entry.weights.is_some() || entry.stage.is_some());
             let is_trained = run.stages.iter().any(|before| before.trained.iter().any(|name| name == model));
             if has_weights || is_trained || told.contains(&model) {
                 continue;

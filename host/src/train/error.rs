@@ -24,11 +24,11 @@ pub enum TrainError {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     /// A term is not a number any more.
-    #[error("term `{term}` of {part} is {value} at step {step} of stage `{stage}`")]
+    #[error("term `{term}` (`{part}`) is {value} at step {step} of stage `{stage}`")]
     NotFinite {
         /// Name of the term.
         term: String,
-        /// The part that gave it.
+        /// The component that gave it.
         part: String,
         /// Its value.
         value: f64,
@@ -59,10 +59,14 @@ impl TrainError {
     /// What to do, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TrainError::NotFinite { .. } => Some("lower the learning rate or the weight of the term, or set `clip_norm`".into()),
+            TrainError::NotFinite { .. } => {
+                Some("lower the learning rate or the weight of the term, or set `clip_norm`".into())
+            }
             TrainError::Data(error) => error.hint(),
             TrainError::Weights(error) => error.hint(),
-            TrainError::Part(error) if error.is_panic() => Some("this is a mistake of the plugin; the last checkpoint is intact".into()),
+            TrainError::Part(error) if error.is_panic() => {
+                Some("this is a mistake of the plugin; the last checkpoint is intact".into())
+            }
             _ => None,
         }
     }

@@ -42,7 +42,13 @@ impl Metrics {
 ///
 /// # Errors
 /// Data or network fail.
-pub fn evaluate(model: &Model, samples: &Samples, batch: usize, float: DType, device: &Device) -> Result<Metrics, TrainError> {
+pub fn evaluate(
+    model: &Model,
+    samples: &Samples,
+    batch: usize,
+    float: DType,
+    device: &Device,
+) -> Result<Metrics, TrainError> {
     let view = ViewSpec { augment: false, ..model.view.clone() };
     let field = view_field(&view.name);
     let spec = LoaderSpec { views: vec![view], ..LoaderSpec::new(batch) };

@@ -23,6 +23,8 @@ pub struct StageStart {
     pub parameters: usize,
     /// True for a student that trains alone.
     pub alone: bool,
+    /// Updates between two lines of the event log.
+    pub log_every: u64,
 }
 
 /// One update.

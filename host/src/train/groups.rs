@@ -59,16 +59,19 @@ fn trained_paths(scene: &Scene<'_>) -> Vec<String> {
 
 /// Names of parameters of the trained models that no group updates.
 pub(super) fn left_out(scene: &Scene<'_>, groups: &[GroupPlan]) -> Vec<String> {
-    let updated: HashSet<&str> = groups.iter().flat_map(|group| &group.members).filter_map(|member| member.path.as_deref()).collect();
+    let updated: HashSet<&str> =
+        groups.iter().flat_map(|group| &group.members).filter_map(|member| member.path.as_deref()).collect();
     trained_paths(scene).into_iter().filter(|path| !updated.contains(path.as_str())).collect()
 }
 
 /// The first pattern that covers no parameter of a trained model, with what may have been meant.
 pub(super) fn unmatched<'p>(scene: &Scene<'_>, patterns: &'p [String]) -> Option<(usize, &'p str, Option<String>)> {
     let paths = trained_paths(scene);
-    let (at, pattern) = patterns.iter().enumerate().find(|(_, pattern)| !paths.iter().any(|path| covers(pattern, path)))?;
+    let (at, pattern) =
+        patterns.iter().enumerate().find(|(_, pattern)| !paths.iter().any(|path| covers(pattern, path)))?;
     let above = paths.iter().flat_map(|path| path.match_indices('.').map(|(at, _)| &path[..at]));
-    let close = nearest(pattern, paths.iter().map(String::as_str).chain(above)).map(|close| format!("did you mean `{close}`?"));
+    let close =
+        nearest(pattern, paths.iter().map(String::as_str).chain(above)).map(|close| format!("did you mean `{close}`?"));
     Some((at, pattern, close))
 }
 
@@ -84,7 +87,13 @@ fn model_members(scene: &Scene<'_>, name: &str) -> Vec<Member> {
     let of_set = |(prefix, set): (String, Rc<ParamSet>)| {
         let member = move |inner: String| {
             let path = format!("{prefix}{inner}");
-            Member { set: set.clone(), name: inner, full: format!("{name}.{path}"), owner: name.to_owned(), path: Some(path) }
+            Member {
+                set: set.clone(),
+                name: inner,
+                full: format!("{name}.{path}"),
+                owner: name.to_owned(),
+                path: Some(path),
+            }
         };
         member
     };
@@ -105,7 +114,13 @@ fn term_members(term: &BoundTerm) -> Vec<Member> {
 
 /// The groups of a stage: one for each trained model (the first takes the parts' parameters, too), less what the manifest's
 /// and the method's own groups take.
-pub(super) fn plan_groups(scene: &Scene<'_>, terms: &[Rc<BoundTerm>], frozen: &HashSet<String>, own: &desc::StagePlan, owner: Option<&str>) -> Found<Vec<GroupPlan>> {
+pub(super) fn plan_groups(
+    scene: &Scene<'_>,
+    terms: &[Rc<BoundTerm>],
+    frozen: &HashSet<String>,
+    own: &desc::StagePlan,
+    owner: Option<&str>,
+) -> Found<Vec<GroupPlan>> {
     let stage = scene.stage;
     let upto = upto(scene, terms, own, owner);
     let kept = |member: &Member| match &member.path {
@@ -113,14 +128,22 @@ pub(super) fn plan_groups(scene: &Scene<'_>, terms: &[Rc<BoundTerm>], frozen: &H
             let listed = own.train.is_empty() || own.train.iter().any(|pattern| covers(pattern, path));
             !frozen.contains(path) && listed && upto.as_ref().is_none_or(|names| names.contains(path))
         }
-        None => Some(member.owner.as_str()) != owner || !own.freeze_own.iter().any(|pattern| covers(pattern, &member.name)),
+        None => {
+            Some(member.owner.as_str()) != owner || !own.freeze_own.iter().any(|pattern| covers(pattern, &member.name))
+        }
     };
     let mut groups: Vec<GroupPlan> = scene
         .trained
         .iter()
         .map(|name| {
             let origin = scene.models.get(name).map_or(name, |model| &model.origin).clone();
-            GroupPlan { name: name.clone(), origin, optimizer: stage.optimizer, scheduled: true, members: model_members(scene, name) }
+            GroupPlan {
+                name: name.clone(),
+                origin,
+                optimizer: stage.optimizer,
+                scheduled: true,
+                members: model_members(scene, name),
+            }
         })
         .collect();
     let parts: Vec<Member> = terms.iter().flat_map(|term| term_members(term)).collect();
@@ -134,7 +157,12 @@ pub(super) fn plan_groups(scene: &Scene<'_>, terms: &[Rc<BoundTerm>], frozen: &H
 }
 
 /// Student parameters on which the taps of a method's port depend.
-fn upto(scene: &Scene<'_>, terms: &[Rc<BoundTerm>], own: &desc::StagePlan, owner: Option<&str>) -> Option<HashSet<String>> {
+fn upto(
+    scene: &Scene<'_>,
+    terms: &[Rc<BoundTerm>],
+    own: &desc::StagePlan,
+    owner: Option<&str>,
+) -> Option<HashSet<String>> {
     let port = own.upto_port.as_ref()?;
     let term = terms.iter().find(|term| Some(term.name.as_str()) == owner)?;
     let points: Vec<&Source> = term
@@ -149,7 +177,10 @@ fn upto(scene: &Scene<'_>, terms: &[Rc<BoundTerm>], own: &desc::StagePlan, owner
 
 /// Moves the members out of all groups that `wanted` picks.
 fn take(groups: &mut [GroupPlan], wanted: impl Fn(&Member) -> bool) -> Vec<Member> {
-    groups.iter_mut().flat_map(|group| group.members.extract_if(.., |member| wanted(member)).collect::<Vec<_>>()).collect()
+    groups
+        .iter_mut()
+        .flat_map(|group| group.members.extract_if(.., |member| wanted(member)).collect::<Vec<_>>())
+        .collect()
 }
 
 fn manifest_groups(scene: &Scene<'_>, of_method: bool, groups: &mut Vec<GroupPlan>) -> Found<()> {
@@ -184,24 +215,45 @@ fn method_groups(terms: &[Rc<BoundTerm>], groups: &mut Vec<GroupPlan>) -> Found<
         for group in &term.plan.groups {
             let wrong = |message: String| Problem::new(message).at(&term.path, Part::Key);
             let covered = |member: &Member| {
-                member.path.is_none() && member.owner == term.name && group.params.iter().any(|pattern| covers(pattern, &member.name))
+                member.path.is_none()
+                    && member.owner == term.name
+                    && group.params.iter().any(|pattern| covers(pattern, &member.name))
             };
             let members = take(groups, covered);
-            if members.is_empty() && term_members(term).iter().any(|member| group.params.iter().any(|pattern| covers(pattern, &member.name))) {
+            if members.is_empty()
+                && term_members(term)
+                    .iter()
+                    .any(|member| group.params.iter().any(|pattern| covers(pattern, &member.name)))
+            {
                 continue; // Frozen in this stage.
             }
             if members.is_empty() {
-                return Err(wrong(format!("group `{}` of {} covers none of its parameters", group.name, term.part.label())));
+                return Err(wrong(format!(
+                    "group `{}` of {} covers none of its parameters",
+                    group.name,
+                    term.part.label()
+                )));
             }
             let (optimizer, scheduled) = match (&group.optimizer, groups.first()) {
                 (Some(json), _) => {
                     let read = serde_json::from_value(json.clone());
-                    (read.map_err(|error| wrong(format!("optimizer of group `{}` of {}: {error}", group.name, term.part.label())))?, false)
+                    (
+                        read.map_err(|error| {
+                            wrong(format!("optimizer of group `{}` of {}: {error}", group.name, term.part.label()))
+                        })?,
+                        false,
+                    )
                 }
                 (None, Some(first)) => (first.optimizer, true),
                 (None, None) => continue,
             };
-            groups.push(GroupPlan { name: format!("{}.{}", term.name, group.name), origin: group.name.clone(), optimizer, scheduled, members });
+            groups.push(GroupPlan {
+                name: format!("{}.{}", term.name, group.name),
+                origin: group.name.clone(),
+                optimizer,
+                scheduled,
+                members,
+            });
         }
     }
     Ok(())
@@ -215,6 +267,10 @@ mod tests {
     fn covers_takes_what_is_below() {
         assert!(covers("layer1", "layer1.0.conv1.weight") && covers("layer1.*", "layer1.0.conv1.weight"));
         assert!(covers("layer*", "layer2.0.bn1.bias") && covers("fc.weight", "fc.weight"));
-        assert!(!covers("layer1", "layer10.0.bias") && !covers("fc.bias", "fc.weight") && !covers("*.weight", "layer1.0.conv1.weight"));
+        assert!(
+            !covers("layer1", "layer10.0.bias")
+                && !covers("fc.bias", "fc.weight")
+                && !covers("*.weight", "layer1.0.conv1.weight")
+        );
     }
 }

@@ -72,18 +72,29 @@ impl ModelBuilder<'_> {
         let path = ManifestPath::of(["models", origin, "input"]);
         let (mean, std) = match (&input.mean, &input.std) {
             (None, None) => default_statistics(train, &view).at_path(&path)?,
-            (mean, std) => (mean.as_ref().map(numbers).unwrap_or_default(), std.as_ref().map(numbers).unwrap_or_default()),
+            (mean, std) => {
+                (mean.as_ref().map(numbers).unwrap_or_default(), std.as_ref().map(numbers).unwrap_or_default())
+            }
         };
         Ok(ViewSpec { mean, std, ..view })
     }
 
-    fn modules(&self, origin: &str, entry: &manifest::Model, graph: &mut Graph, path: &ManifestPath, seed: u64) -> Result<BTreeMap<usize, ModuleSlot>, Problem> {
+    fn modules(
+        &self,
+        origin: &str,
+        entry: &manifest::Model,
+        graph: &mut Graph,
+        path: &ManifestPath,
+        seed: u64,
+    ) -> Result<BTreeMap<usize, ModuleSlot>, Problem> {
         let mut slots = IndexMap::new();
         for (at, part) in &entry.modules {
             let here = path.key("modules").key(at);
             let Some(source) = graph.tap(at).filter(|source| *source != Source::Input) else {
                 let close = nearest(at, graph.paths()).map(|close| format!("did you mean `{close}`?"));
-                return Err(Problem::new(format!("model `{origin}` has no layer `{at}`")).at(&here, Part::Key).maybe_hint(close));
+                return Err(Problem::new(format!("model `{origin}` has no layer `{at}`"))
+                    .at(&here, Part::Key)
+                    .maybe_hint(close));
             };
             let replaced = natural_shape(graph, &source, &here)?;
             let named = if self.setup.sources.is_written(&here.key("use")) { here.key("use") } else { here.clone() };
@@ -105,7 +116,13 @@ impl ModelBuilder<'_> {
 }
 
 /// A part of a component, its configuration checked.
-pub(super) fn create(component: &Component, config: &manifest::Config, label: &str, params: Rc<ParamSet>, at: &ManifestPath) -> Result<BoundPart, Problem> {
+pub(super) fn create(
+    component: &Component,
+    config: &manifest::Config,
+    label: &str,
+    params: Rc<ParamSet>,
+    at: &ManifestPath,
+) -> Result<BoundPart, Problem> {
     let json = serde_json::Value::Object(config.clone()).to_string();
     let part = component.create(&json, host_api()).map_err(|error| at_setting(&error, config, at))?;
     Ok(BoundPart::new(label, component.desc.clone(), part, params))
@@ -160,14 +177,20 @@ fn default_statistics(train: &Samples, view: &ViewSpec) -> Result<(Vec<f32>, Vec
     }
 }
 
-fn build_graph(entry: &manifest::Model, input: &[usize], classes: usize, path: &ManifestPath) -> Result<Graph, Problem> {
+fn build_graph(
+    entry: &manifest::Model,
+    input: &[usize],
+    classes: usize,
+    path: &ManifestPath,
+) -> Result<Graph, Problem> {
     let wrong = |error: ModelError, key: &str| {
         let mut at = path.key(key);
         let is_short = entry.arch.as_ref().is_some_and(|arch| arch.options.is_empty());
         for step in error.key.iter().filter(|_| !is_short).flat_map(|key| key.split('.')) {
             at = step.parse().map_or_else(|_| at.key(step), |index| at.index(index));
         }
-        unknown_option(&error.message, &at).unwrap_or_else(|| Problem::new(error.message).at(&at, Part::Value).maybe_hint(error.hint))
+        unknown_option(&error.message, &at)
+            .unwrap_or_else(|| Problem::new(error.message).at(&at, Part::Value).maybe_hint(error.hint))
     };
     if let Some(layers) = &entry.layers {
         return model::build_inline(layers, input).map_err(|error| wrong(error, "layers"));
@@ -176,14 +199,19 @@ fn build_graph(entry: &manifest::Model, input: &[usize], classes: usize, path: &
         return Err(Problem::new("a model needs `arch` or `layers`").at(path, Part::Key));
     };
     let mut options = arch.options.clone();
-    let own = options.shift_remove("classes").and_then(|value| value.as_u64()).and_then(|value| usize::try_from(value).ok());
+    let own =
+        options.shift_remove("classes").and_then(|value| value.as_u64()).and_then(|value| usize::try_from(value).ok());
     let frame = Frame { input: input.to_vec(), classes: own.unwrap_or(classes) };
     if frame.classes == 0 {
         return Err(Problem::new("the data set has no labels, so the number of classes is not known")
             .at(&path.key("arch"), Part::Value)
             .hint("give it, as in `arch = { kind = \"resnet\", depth = 8, classes = 10 }`"));
     }
-    let built = if options.is_empty() { model::build_short(&arch.kind, &frame) } else { model::build_table(&arch.kind, &options, &frame) };
+    let built = if options.is_empty() {
+        model::build_short(&arch.kind, &frame)
+    } else {
+        model::build_table(&arch.kind, &options, &frame)
+    };
     built.map_err(|error| wrong(error, "arch"))
 }
 

@@ -76,12 +76,22 @@ impl Optimizer {
 /// Norm scales and biases have one dimension.
 fn decays(rule: &Rule, value: &Tensor) -> bool {
     let all = match rule {
-        Rule::Sgd { decay_norm_and_bias, .. } | Rule::Adam { decay_norm_and_bias, .. } | Rule::AdamW { decay_norm_and_bias, .. } => *decay_norm_and_bias,
+        Rule::Sgd { decay_norm_and_bias, .. }
+        | Rule::Adam { decay_norm_and_bias, .. }
+        | Rule::AdamW { decay_norm_and_bias, .. } => *decay_norm_and_bias,
     };
     all || value.rank() > 1
 }
 
-fn update(rule: &Rule, steps: u64, value: &Tensor, gradient: Tensor, state: &mut Vec<Tensor>, factor: f64, decay: bool) -> Result<Tensor> {
+fn update(
+    rule: &Rule,
+    steps: u64,
+    value: &Tensor,
+    gradient: Tensor,
+    state: &mut Vec<Tensor>,
+    factor: f64,
+    decay: bool,
+) -> Result<Tensor> {
     match *rule {
         Rule::Sgd { lr, momentum, weight_decay, nesterov, .. } => {
             let gradient = decayed(gradient, value, if decay { weight_decay } else { 0.0 })?;
@@ -113,7 +123,15 @@ fn decayed(gradient: Tensor, value: &Tensor, weight_decay: f64) -> Result<Tensor
     if weight_decay == 0.0 { Ok(gradient) } else { gradient + value.affine(weight_decay, 0.0)? }
 }
 
-fn adam(value: &Tensor, gradient: &Tensor, state: &mut Vec<Tensor>, [b1, b2]: [f64; 2], eps: f64, lr: f64, steps: u64) -> Result<Tensor> {
+fn adam(
+    value: &Tensor,
+    gradient: &Tensor,
+    state: &mut Vec<Tensor>,
+    [b1, b2]: [f64; 2],
+    eps: f64,
+    lr: f64,
+    steps: u64,
+) -> Result<Tensor> {
     let blend = |old: Option<&Tensor>, new: &Tensor, beta: f64| match old {
         Some(old) => old.affine(beta, 0.0)? + new.affine(1.0 - beta, 0.0)?,
         None => new.affine(1.0 - beta, 0.0),
@@ -152,4 +170,121 @@ pub fn norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64> {
         total += tensor.sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
     }
     Ok(total.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{ParamKind, ParamSet};
+    use candle_core::{DType, Device};
+    use candle_nn::Optimizer as _;
+    use std::rc::Rc;
+    use stillhouse_plugin::Init;
+
+    fn member(name: &str, shape: &[usize], set: &Rc<ParamSet>) -> Member {
+        let made = set.add(
+            name,
+            shape,
+            stillhouse_plugin::op::DType::F32,
+            &Init::Constant { value: 1.0 },
+            ParamKind::Parameter,
+        );
+        made.expect("a parameter");
+        Member {
+            set: set.clone(),
+            name: name.into(),
+            full: format!("m.{name}"),
+            owner: "m".into(),
+            path: Some(name.into()),
+        }
+    }
+
+    fn set() -> Rc<ParamSet> {
+        Rc::new(ParamSet::new("m", 0, DType::F64, &Device::Cpu))
+    }
+
+    fn gradients(value: f64, members: &[Member]) -> Gradients {
+        let of = |member: &Member| {
+            let shape = member.set.meta(&member.name).expect("a parameter").shape;
+            (member.full.clone(), Tensor::full(value, shape, &Device::Cpu).expect("a tensor"))
+        };
+        members.iter().map(of).collect()
+    }
+
+    fn value(member: &Member) -> f64 {
+        let value = member.set.value(&member.name).expect("a parameter").flatten_all().expect("flat");
+        value.get(0).and_then(|value| value.to_scalar()).expect("a value")
+    }
+
+    /// Values of a parameter that starts at 1 after steps with these gradients.
+    fn path(rule: Rule, shape: &[usize], steps: &[f64]) -> Vec<f64> {
+        let set = set();
+        let members = vec![member("w", shape, &set)];
+        let mut optimizer = Optimizer::new(rule, members.clone());
+        let step = |gradient: &f64| {
+            optimizer.step(&gradients(*gradient, &members), 1.0).expect("a step");
+            value(&members[0])
+        };
+        steps.iter().map(step).collect()
+    }
+
+    fn near(got: &[f64], wanted: &[f64]) {
+        assert!(got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}, wanted {wanted:?}");
+    }
+
+    fn sgd(momentum: f64, weight_decay: f64, nesterov: bool, decay_norm_and_bias: bool) -> Rule {
+        Rule::Sgd { lr: 0.1, momentum, weight_decay, nesterov, decay_norm_and_bias }
+    }
+
+    #[test]
+    fn sgd_follows_hand_worked_steps() {
+        // v = 1, then 0.9 + 2 = 2.9.
+        near(&path(sgd(0.9, 0.0, false, true), &[1, 1], &[1.0, 2.0]), &[0.9, 0.61]);
+        // Ahead: 1 + 0.9 = 1.9, then 2 + 0.9 * 2.9 = 4.61.
+        near(&path(sgd(0.9, 0.0, true, true), &[1, 1], &[1.0, 2.0]), &[0.81, 0.349]);
+        near(&path(sgd(0.0, 0.5, false, true), &[1, 1], &[1.0]), &[0.85]);
+    }
+
+    #[test]
+    fn sgd_spares_norms_and_biases_on_request() {
+        near(&path(sgd(0.0, 0.5, false, false), &[1], &[1.0]), &[0.9]);
+        near(&path(sgd(0.0, 0.5, false, false), &[1, 1], &[1.0]), &[0.85]);
+    }
+
+    #[test]
+    fn adamw_follows_candle() {
+        let rule =
+            Rule::AdamW { lr: 0.01, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.1, decay_norm_and_bias: true };
+        let var = candle_core::Var::from_tensor(&Tensor::full(1f64, (1, 1), &Device::Cpu).expect("a tensor"))
+            .expect("a variable");
+        let settings = candle_nn::ParamsAdamW { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1 };
+        let mut theirs = candle_nn::AdamW::new(vec![var.clone()], settings).expect("an optimizer");
+        let steps = [1.0, -0.5, 2.0, 0.1];
+        let mut wanted = vec![];
+        for gradient in steps {
+            let loss = var.as_tensor().affine(gradient, 0.0).and_then(|loss| loss.sum_all()).expect("a loss");
+            theirs.backward_step(&loss).expect("a step");
+            wanted.push(
+                var.flatten_all().and_then(|flat| flat.get(0)).and_then(|value| value.to_scalar()).expect("a value"),
+            );
+        }
+        near(&path(rule, &[1, 1], &steps), &wanted);
+    }
+
+    #[test]
+    fn adam_first_step_is_the_rate_whatever_the_gradient() {
+        let rule =
+            Rule::Adam { lr: 0.01, betas: [0.9, 0.999], eps: 1e-15, weight_decay: 0.0, decay_norm_and_bias: true };
+        near(&path(rule, &[1, 1], &[1e-3]), &[0.99]);
+    }
+
+    #[test]
+    fn clip_brings_all_gradients_to_one_norm() {
+        let set = set();
+        let members = vec![member("a", &[1, 1], &set), member("b", &[1, 1], &set)];
+        let mut both = gradients(3.0, &members[..1]);
+        both.extend(gradients(4.0, &members[1..]));
+        assert_eq!(clip(&mut both, 1.0).expect("a norm"), 5.0);
+        assert!((norm(both.values()).expect("a norm") - 1.0).abs() < 1e-6);
+    }
 }

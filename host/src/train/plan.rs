@@ -4,14 +4,14 @@ use super::binding::{PassPlan, Planned, Scene};
 use super::checks;
 use super::groups::{GroupPlan, left_out, plan_groups, unmatched, unmatched_own};
 use super::models::{Model, ModelBuilder, apply_view};
-use super::problem::{AtPath, Problem};
+use super::problem::{AtPath, Problem, known_hint};
 use super::reach;
 use super::run::pairs;
 use super::setup::Setup;
 use super::stage::{load_file, served};
 use super::term::{BoundTerm, Found};
 use crate::data::ViewSpec;
-use crate::manifest::{self, Diagnostic, Diagnostics, ManifestPath, Origin, Part, nearest};
+use crate::manifest::{self, Diagnostic, Diagnostics, ManifestPath, Origin, Part};
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -204,7 +204,8 @@ impl StagePlanner<'_> {
     }
 
     fn try_plan(&self, run: &mut RunPlan, found: &mut Diagnostics) -> Found<Vec<StagePlan>> {
-        let (data, _) = self.setup.manifest.data_of(self.stage).ok_or_else(|| Problem::new("the manifest has no data"))?;
+        let (data, _) =
+            self.setup.manifest.data_of(self.stage).ok_or_else(|| Problem::new("the manifest has no data"))?;
         if let Some(set) = self.setup.data.get(data).filter(|_| !self.alone) {
             checks::check_spec(self.setup, self.stage, &self.path(), set, found);
         }
@@ -227,7 +228,8 @@ impl StagePlanner<'_> {
         let mut passes = self.usual_passes(run, &trained);
         self.manifest_passes(&trained, &mut passes)?;
         let planned = self.plan_terms(run, data, &trained, &passes, found)?;
-        let method = planned.iter().find(|(_, planned)| !planned.plan.stages.is_empty() || !planned.plan.phases.is_empty());
+        let method =
+            planned.iter().find(|(_, planned)| !planned.plan.stages.is_empty() || !planned.plan.phases.is_empty());
         let method = method.map(|(name, planned)| (name.clone(), planned.plan.clone()));
         for (name, planned) in &planned {
             let at = self.path().key("terms").key(name);
@@ -255,9 +257,11 @@ impl StagePlanner<'_> {
         self.share_alone(&mut terms);
         let terms: Vec<Rc<BoundTerm>> = terms.into_iter().map(Rc::new).collect();
         let stages = match method {
-            Some((name, plan)) if !plan.stages.is_empty() => {
-                plan.stages.iter().map(|own| self.method_stage(&scene, &terms, &name, own)).collect::<Found<Vec<_>>>()?
-            }
+            Some((name, plan)) if !plan.stages.is_empty() => plan
+                .stages
+                .iter()
+                .map(|own| self.method_stage(&scene, &terms, &name, own))
+                .collect::<Found<Vec<_>>>()?,
             method => vec![self.plain_stage(&scene, &terms, method.as_ref())?],
         };
         for stage in &stages {
@@ -273,12 +277,15 @@ impl StagePlanner<'_> {
         let Some(student) = scene.trained.first().and_then(|name| scene.models.get(name)) else { return Ok(()) };
         for (prefix, origin) in self.stage.origins() {
             let (source, from) = match &origin {
-                Origin::Stage { name, prefix } => (self.setup.manifest.stage.get(name).and_then(|stage| stage.train.first()), prefix),
+                Origin::Stage { name, prefix } => {
+                    (self.setup.manifest.stage.get(name).and_then(|stage| stage.train.first()), prefix)
+                }
                 Origin::Model { name, prefix } => (Some(name), prefix),
             };
             let Some(source) = source.and_then(|name| scene.models.get(name)) else { continue };
             if pairs(source, from, student, prefix).is_empty() {
-                let message = format!("nothing of `{}` under `{from}` fits `{}` under `{prefix}`", source.name, student.origin);
+                let message =
+                    format!("nothing of `{}` under `{from}` fits `{}` under `{prefix}`", source.name, student.origin);
                 let hint = "names behind the two prefixes, and shapes, must be the same";
                 return Err(Problem::new(message).at(&self.path().key("init").key(prefix), Part::Value).hint(hint));
             }
@@ -290,7 +297,9 @@ impl StagePlanner<'_> {
     fn has_teacher_terms(&self, run: &RunPlan, data: &str) -> bool {
         let passes = self.usual_passes(run, &self.stage.train);
         let scene = self.scene(run, data, &self.stage.train, &passes);
-        let needs = |(name, term): (&String, &manifest::Term)| scene.plan(name, term).is_ok_and(|planned| planned.needs_teacher());
+        let needs = |(name, term): (&String, &manifest::Term)| {
+            scene.plan(name, term).is_ok_and(|planned| planned.needs_teacher())
+        };
         let needing: Vec<bool> = self.stage.terms.iter().map(needs).collect();
         needing.contains(&true) && needing.contains(&false)
     }
@@ -314,7 +323,9 @@ impl StagePlanner<'_> {
         for (phase_name, phase) in &self.stage.phases {
             for (name, pass) in &phase.passes {
                 let at = self.path().key("phases").key(phase_name).key("passes").key(name);
-                let usual = passes.get(&pass.model).ok_or_else(|| Problem::new(format!("unknown model `{}`", pass.model)).at(&at.key("model"), Part::Value))?;
+                let usual = passes.get(&pass.model).ok_or_else(|| {
+                    Problem::new(format!("unknown model `{}`", pass.model)).at(&at.key("model"), Part::Value)
+                })?;
                 let model = usual.model.clone();
                 let track = trained.contains(&model);
                 let training = pass.mode.map_or(track, |mode| mode == manifest::PassMode::Train);
@@ -325,21 +336,48 @@ impl StagePlanner<'_> {
         Ok(())
     }
 
-    fn scene<'s>(&'s self, run: &'s RunPlan, data: &'s str, trained: &'s [String], passes: &'s IndexMap<String, PassPlan>) -> Scene<'s> {
+    fn scene<'s>(
+        &'s self,
+        run: &'s RunPlan,
+        data: &'s str,
+        trained: &'s [String],
+        passes: &'s IndexMap<String, PassPlan>,
+    ) -> Scene<'s> {
         let frames = self.setup.data.get(data).and_then(|set| set.train.main_field());
         let frames = frames.and_then(|(_, field)| field.shape().first().copied()).unwrap_or(1);
-        Scene { setup: self.setup, seed: self.seed, stage_name: self.name, stage: self.stage, data, models: &run.models, trained, passes, frames }
+        Scene {
+            setup: self.setup,
+            seed: self.seed,
+            stage_name: self.name,
+            stage: self.stage,
+            data,
+            models: &run.models,
+            trained,
+            passes,
+            frames,
+        }
     }
 
     /// Makes every part and lets distillers plan. Alone, terms that read a teacher are left out.
-    fn plan_terms(&self, run: &RunPlan, data: &str, trained: &[String], passes: &IndexMap<String, PassPlan>, found: &mut Diagnostics) -> Found<Vec<(String, Planned)>> {
+    fn plan_terms(
+        &self,
+        run: &RunPlan,
+        data: &str,
+        trained: &[String],
+        passes: &IndexMap<String, PassPlan>,
+        found: &mut Diagnostics,
+    ) -> Found<Vec<(String, Planned)>> {
         let scene = self.scene(run, data, trained, passes);
         let mut planned = vec![];
         for (name, term) in &self.stage.terms {
             let at = self.path().key("terms").key(name);
             if term.weight.is_always_zero() && !self.alone {
                 let message = format!("the weight of `{name}` is always 0, so the term changes nothing");
-                found.push(Diagnostic::warning(message).at(&at.key("weight"), Part::Value).hint("remove the term, or give it a weight"));
+                found.push(
+                    Diagnostic::warning(message)
+                        .at(&at.key("weight"), Part::Value)
+                        .hint("remove the term, or give it a weight"),
+                );
             }
             let wrong = scene.check_settings(name, term);
             if wrong.has_errors() {
@@ -352,7 +390,11 @@ impl StagePlanner<'_> {
                 Err(problem) => found.extend(Diagnostics::from(problem)),
             }
         }
-        let methods: Vec<&String> = planned.iter().filter(|(_, p)| !p.plan.stages.is_empty() || !p.plan.phases.is_empty()).map(|(name, _)| name).collect();
+        let methods: Vec<&String> = planned
+            .iter()
+            .filter(|(_, p)| !p.plan.stages.is_empty() || !p.plan.phases.is_empty())
+            .map(|(name, _)| name)
+            .collect();
         if let [first, second, ..] = methods.as_slice() {
             let message = format!("`{first}` and `{second}` both plan stages or phases of their own");
             let path = |name: &str| self.path().key("terms").key(name);
@@ -371,7 +413,12 @@ impl StagePlanner<'_> {
     }
 
     /// The manifest's stage as it is, with the phases of the manifest or of one method.
-    fn plain_stage(&self, scene: &Scene<'_>, terms: &[Rc<BoundTerm>], method: Option<&(String, desc::Plan)>) -> Found<StagePlan> {
+    fn plain_stage(
+        &self,
+        scene: &Scene<'_>,
+        terms: &[Rc<BoundTerm>],
+        method: Option<&(String, desc::Plan)>,
+    ) -> Found<StagePlan> {
         let mut stage = self.empty_stage(scene, "");
         stage.groups = plan_groups(scene, terms, &stage.frozen, &desc::StagePlan::default(), None)?;
         let phases = match method {
@@ -380,24 +427,42 @@ impl StagePlanner<'_> {
                 plan.phases.iter().map(make).collect::<Found<Vec<_>>>()?
             }
             _ if !self.stage.phases.is_empty() => self.manifest_phases(&stage, terms)?,
-            _ => vec![PhasePlan { name: String::new(), terms: terms.iter().map(all_of).collect(), updates: (0..stage.groups.len()).collect(), every: 1 }],
+            _ => vec![PhasePlan {
+                name: String::new(),
+                terms: terms.iter().map(all_of).collect(),
+                updates: (0..stage.groups.len()).collect(),
+                every: 1,
+            }],
         };
         stage.phases = phases;
         self.finish(scene, stage)
     }
 
     /// One of the stages that a method planned.
-    fn method_stage(&self, scene: &Scene<'_>, terms: &[Rc<BoundTerm>], owner: &str, own: &desc::StagePlan) -> Found<StagePlan> {
+    fn method_stage(
+        &self,
+        scene: &Scene<'_>,
+        terms: &[Rc<BoundTerm>],
+        owner: &str,
+        own: &desc::StagePlan,
+    ) -> Found<StagePlan> {
         let mut stage = self.empty_stage(scene, &own.name);
         stage.frozen.extend(super::groups::matching(scene, &own.freeze));
         self.check_method_globs(scene, terms, owner, own)?;
-        let active: Vec<Rc<BoundTerm>> = terms.iter().filter(|term| term.name == owner || own.with_others).cloned().collect();
+        let active: Vec<Rc<BoundTerm>> =
+            terms.iter().filter(|term| term.name == owner || own.with_others).cloned().collect();
         stage.groups = plan_groups(scene, &active, &stage.frozen, own, Some(owner))?;
         // What is not trained stays as it is, running statistics included.
         stage.frozen.extend(left_out(scene, &stage.groups));
-        let whole = desc::Phase { name: String::new(), terms: own.terms.clone(), with_others: own.with_others, updates: vec![] };
+        let whole = desc::Phase {
+            name: String::new(),
+            terms: own.terms.clone(),
+            with_others: own.with_others,
+            updates: vec![],
+        };
         let phases = if own.phases.is_empty() { vec![whole] } else { own.phases.clone() };
-        stage.phases = phases.iter().map(|phase| self.own_phase(&stage, terms, owner, phase)).collect::<Found<Vec<_>>>()?;
+        stage.phases =
+            phases.iter().map(|phase| self.own_phase(&stage, terms, owner, phase)).collect::<Found<Vec<_>>>()?;
         stage.judged = own.with_others;
         stage.keep_optimizer = own.keep_optimizer;
         stage.patience = own.patience.or(stage.patience);
@@ -408,12 +473,21 @@ impl StagePlanner<'_> {
     }
 
     /// Globs of a method's stage must cover something.
-    fn check_method_globs(&self, scene: &Scene<'_>, terms: &[Rc<BoundTerm>], owner: &str, own: &desc::StagePlan) -> Found<()> {
+    fn check_method_globs(
+        &self,
+        scene: &Scene<'_>,
+        terms: &[Rc<BoundTerm>],
+        owner: &str,
+        own: &desc::StagePlan,
+    ) -> Found<()> {
         let of_student = [&own.train, &own.freeze].into_iter().find_map(|list| unmatched(scene, list));
         let Some(term) = terms.iter().find(|term| term.name == owner) else { return Ok(()) };
         let of_part = unmatched_own(term, &own.freeze_own);
-        let Some(pattern) = of_student.map(|(_, pattern, _)| pattern).or(of_part.map(String::as_str)) else { return Ok(()) };
-        let message = format!("stage `{}` of {} names `{pattern}`, which covers no parameter", own.name, term.part.label());
+        let Some(pattern) = of_student.map(|(_, pattern, _)| pattern).or(of_part.map(String::as_str)) else {
+            return Ok(());
+        };
+        let message =
+            format!("stage `{}` of {} names `{pattern}`, which covers no parameter", own.name, term.part.label());
         Err(Problem::new(message).at(&term.path, Part::Key))
     }
 
@@ -450,24 +524,32 @@ impl StagePlanner<'_> {
     }
 
     /// A phase of a method.
-    fn own_phase(&self, stage: &StagePlan, terms: &[Rc<BoundTerm>], owner: &str, phase: &desc::Phase) -> Found<PhasePlan> {
+    fn own_phase(
+        &self,
+        stage: &StagePlan,
+        terms: &[Rc<BoundTerm>],
+        owner: &str,
+        phase: &desc::Phase,
+    ) -> Found<PhasePlan> {
         let active = terms.iter().filter_map(|term| match term.name == owner {
             true => Some(ActiveTerm { term: term.clone(), inner: phase.terms.clone() }),
             false => phase.with_others.then(|| all_of(term)),
         });
         let updates = self.group_indices(stage, &phase.updates, &self.path().key("terms").key(owner))?;
-        Ok(PhasePlan { name: phase.name.clone(), terms: active.filter(|a| !a.inner.is_empty()).collect(), updates, every: 1 })
+        Ok(PhasePlan {
+            name: phase.name.clone(),
+            terms: active.filter(|a| !a.inner.is_empty()).collect(),
+            updates,
+            every: 1,
+        })
     }
 
     fn manifest_phases(&self, stage: &StagePlan, terms: &[Rc<BoundTerm>]) -> Found<Vec<PhasePlan>> {
         let mut phases = vec![];
         for (name, phase) in &self.stage.phases {
             let path = self.path().key("phases").key(name);
-            let here = |term: &&Rc<BoundTerm>| {
-                let written = self.stage.terms.get(&term.name).and_then(|term| term.phase.as_deref());
-                written.map_or(phase.terms.is_empty() || phase.terms.contains(&term.name), |own| own == name)
-            };
-            let active: Vec<ActiveTerm> = terms.iter().filter(here).map(all_of).collect();
+            self.check_inner_names(terms, phase, &path.key("terms"))?;
+            let active: Vec<ActiveTerm> = terms.iter().filter_map(|term| self.active_in(term, name, phase)).collect();
             let mut wanted = phase.updates.clone();
             if self.alone {
                 // Terms and groups that need a teacher are not there.
@@ -479,7 +561,50 @@ impl StagePlanner<'_> {
             let updates = self.group_indices(stage, &wanted, &path.key("updates"))?;
             phases.push(PhasePlan { name: name.clone(), terms: active, updates, every: phase.every as u64 });
         }
-        Ok(phases)
+        let takes_part = |term: &Rc<BoundTerm>| {
+            phases.iter().flat_map(|phase| &phase.terms).any(|active| Rc::ptr_eq(&active.term, term))
+        };
+        match terms.iter().find(|term| !takes_part(term)) {
+            Some(term) => {
+                let message = format!("`{}` takes part in no phase", term.name);
+                Err(Problem::new(message)
+                    .at(&term.path, Part::Key)
+                    .hint("write `phase = \"...\"`, or name it in the `terms` of a phase"))
+            }
+            None => Ok(phases),
+        }
+    }
+
+    /// A term in a phase of the manifest: by its own `phase`, by its name, or by names of terms that it gives
+    /// (`method.first`).
+    fn active_in(&self, term: &Rc<BoundTerm>, name: &str, phase: &manifest::Phase) -> Option<ActiveTerm> {
+        let written = self.stage.terms.get(&term.name).and_then(|term| term.phase.as_deref());
+        let is_whole = written.map_or(phase.terms.is_empty() || phase.terms.contains(&term.name), |own| own == name);
+        let mut active = all_of(term);
+        if !is_whole {
+            active.inner.retain(|inner| !inner.is_empty() && phase.terms.contains(&term.label(inner)));
+        }
+        (!active.inner.is_empty()).then_some(active)
+    }
+
+    /// `method.first` in a phase must be a term that the method gives.
+    fn check_inner_names(&self, terms: &[Rc<BoundTerm>], phase: &manifest::Phase, at: &ManifestPath) -> Found<()> {
+        for (i, name) in phase.terms.iter().enumerate() {
+            let Some((outer, inner)) = name.split_once('.') else { continue };
+            let Some(term) = terms.iter().find(|term| term.name == outer) else { continue };
+            let known = term.inner();
+            if !known.iter().any(|term| term.name == inner) {
+                let hint = known_hint(
+                    inner,
+                    known.iter().map(|term| term.name.as_str()).filter(|name| !name.is_empty()),
+                    "its terms",
+                );
+                return Err(Problem::new(format!("{} has no term `{inner}`", term.part.label()))
+                    .at(&at.index(i), Part::Value)
+                    .hint(hint));
+            }
+        }
+        Ok(())
     }
 
     /// Groups by name; all when none is named.
@@ -490,9 +615,7 @@ impl StagePlanner<'_> {
         let index = |name: &String| {
             let wanted = if name == "student" { stage.trained.first().unwrap_or(name) } else { name };
             stage.groups.iter().position(|group| group.name == *wanted || group.origin == *wanted).ok_or_else(|| {
-                let known: Vec<&str> = stage.groups.iter().map(|group| group.name.as_str()).collect();
-                let hint = nearest(name, known.iter().copied()).map(|close| format!("did you mean `{close}`?"));
-                let hint = hint.unwrap_or_else(|| format!("there are {}", known.join(", ")));
+                let hint = known_hint(name, stage.groups.iter().map(|group| group.name.as_str()), "there are");
                 Problem::new(format!("there is no group `{name}` to update")).at(at, Part::Value).hint(hint)
             })
         };
@@ -503,8 +626,11 @@ impl StagePlanner<'_> {
     fn finish(&self, scene: &Scene<'_>, mut stage: StagePlan) -> Found<StagePlan> {
         let batches = self.setup.data.get(scene.data).map_or(usize::MAX, |set| served(self.stage, set.train.len()));
         if self.stage.accumulate > batches {
-            let message = format!("an update of {} batches is longer than an epoch, which has {batches}", self.stage.accumulate);
-            return Err(Problem::new(message).at(&self.path().key("accumulate"), Part::Value).hint("use a smaller `batch`"));
+            let message =
+                format!("an update of {} batches is longer than an epoch, which has {batches}", self.stage.accumulate);
+            return Err(Problem::new(message)
+                .at(&self.path().key("accumulate"), Part::Value)
+                .hint("use a smaller `batch`"));
         }
         for pass in stage.passes.values() {
             if stage.views.iter().any(|view| view.name == pass.view) {
@@ -522,7 +648,9 @@ impl StagePlanner<'_> {
         }
         if stage.groups.iter().all(|group| group.members.is_empty()) {
             let hint = "every parameter is frozen: freeze less";
-            return Err(Problem::new(format!("stage `{}` trains nothing", stage.name)).at(&self.path().key("freeze"), Part::Value).hint(hint));
+            return Err(Problem::new(format!("stage `{}` trains nothing", stage.name))
+                .at(&self.path().key("freeze"), Part::Value)
+                .hint(hint));
         }
         Ok(stage)
     }

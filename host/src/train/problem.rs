@@ -56,7 +56,18 @@ pub trait Explain: std::fmt::Display {
     }
 }
 
-impl Explain for DataError {}
+impl Explain for DataError {
+    /// Where one name is meant, the others are left out.
+    fn text(&self) -> String {
+        match self {
+            DataError::UnknownPreset { nearest: Some(_), .. } | DataError::UnknownFormat { nearest: Some(_), .. } => {
+                let hint = self.hint().unwrap_or_default();
+                format!("{}\n\nhint: {hint}", self.headline())
+            }
+            _ => self.to_string(),
+        }
+    }
+}
 impl Explain for PluginError {
     fn advice(&self) -> Option<String> {
         match self {
@@ -124,7 +135,8 @@ pub fn told(error: &impl Explain) -> Problem {
         let notes = &mut problem.0.details.notes;
         match notes.last_mut().filter(|_| line.starts_with("   ")) {
             Some(last) => last.push_str(&format!("\n{}", line.trim_start())),
-            None => notes.push(line.trim().to_owned()),
+            // Without the number that systems put behind what they say.
+            None => notes.push(line.trim().split(" (os error").next().unwrap_or_default().to_owned()),
         }
     }
     problem.maybe_hint(hint).maybe_hint(error.advice())
@@ -161,11 +173,15 @@ mod tests {
 
     #[test]
     fn told_text_splits_into_message_notes_and_hint() {
-        let missing = DataError::NotFound { name: "mnist".into(), looked: vec!["a".into(), "b".into()], hint: "get it".into() };
+        let missing =
+            DataError::NotFound { name: "mnist".into(), looked: vec!["a".into(), "b".into()], hint: "get it".into() };
         let Problem(found) = told(&missing);
         assert_eq!(found.message, "data set `mnist` was not found");
         assert_eq!(found.details.notes, ["looked in:\na\nb"]);
         assert_eq!(found.details.hint.as_deref(), Some("get it"));
+        let misspelt =
+            DataError::UnknownPreset { got: "digts".into(), nearest: Some("digits".into()), known: "`digits`".into() };
+        assert!(told(&misspelt).0.details.notes.is_empty());
     }
 
     #[test]

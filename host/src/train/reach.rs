@@ -33,7 +33,8 @@ pub(super) fn check(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostic
     check_coupling(stage, found);
     check_duplicates(stage, found);
     for (group, reached) in stage.groups.iter().zip(&reached) {
-        let missed: Vec<&str> = group.members.iter().map(|member| member.full.as_str()).filter(|name| !reached.contains(*name)).collect();
+        let missed: Vec<&str> =
+            group.members.iter().map(|member| member.full.as_str()).filter(|name| !reached.contains(*name)).collect();
         if !missed.is_empty() {
             let kept = group.members.iter().map(|member| member.full.as_str()).filter(|name| reached.contains(*name));
             found.push(unreached(stage, scene, &missed, &kept.collect::<Vec<_>>()));
@@ -51,8 +52,11 @@ fn unreached(stage: &StagePlan, scene: &Scene<'_>, missed: &[&str], reached: &[&
     let prefix = stage.trained.iter().map(|name| format!("{name}.")).find(|prefix| first.starts_with(prefix));
     let hint = match prefix {
         Some(prefix) => {
-            let within = |names: &[&str]| names.iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect::<Vec<_>>();
-            let list: Vec<String> = roots(&within(missed), &within(reached)).iter().map(|root| format!("\"{root}\"")).collect();
+            let within = |names: &[&str]| {
+                names.iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect::<Vec<_>>()
+            };
+            let list: Vec<String> =
+                roots(&within(missed), &within(reached)).iter().map(|root| format!("\"{root}\"")).collect();
             format!("bind a term to something behind it, or let it be: `freeze = [{}]`", list.join(", "))
         }
         None => "a term that owns it must use it in every cycle of phases".into(),
@@ -62,7 +66,8 @@ fn unreached(stage: &StagePlan, scene: &Scene<'_>, missed: &[&str], reached: &[&
 
 /// The shortest paths that cover all missed parameters and none of those that are reached.
 fn roots(missed: &[String], reached: &[String]) -> Vec<String> {
-    let covers = |root: &str, path: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let covers =
+        |root: &str, path: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let mut roots: Vec<String> = vec![];
     for path in missed {
         let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
@@ -80,8 +85,13 @@ fn check_coupling(stage: &StagePlan, found: &mut Diagnostics) {
         return;
     }
     for term in stage.terms().into_iter().filter(|term| term.part.desc().batch_coupled) {
-        let message = format!("{} compares the samples of a batch, so batches cannot be accumulated", term.part.label());
-        found.push(Diagnostic::error(message).at(&stage.path().key("accumulate"), Part::Value).hint("use a larger `batch` instead"));
+        let message =
+            format!("{} compares the samples of a batch, so batches cannot be accumulated", term.part.label());
+        found.push(
+            Diagnostic::error(message)
+                .at(&stage.path().key("accumulate"), Part::Value)
+                .hint("use a larger `batch` instead"),
+        );
     }
 }
 
@@ -89,10 +99,16 @@ fn check_coupling(stage: &StagePlan, found: &mut Diagnostics) {
 fn check_duplicates(stage: &StagePlan, found: &mut Diagnostics) {
     for phase in &stage.phases {
         let mut seen = HashSet::new();
-        for (term, inner) in phase.terms.iter().flat_map(|active| active.inner.iter().map(move |inner| (&active.term, inner))) {
+        for (term, inner) in
+            phase.terms.iter().flat_map(|active| active.inner.iter().map(move |inner| (&active.term, inner)))
+        {
             if !seen.insert(term.label(inner)) {
                 let message = format!("two terms are named `{}`", term.label(inner));
-                found.push(Diagnostic::error(message).at(&term.path, Part::Key).hint("names keep terms apart in logs: change one"));
+                found.push(
+                    Diagnostic::error(message)
+                        .at(&term.path, Part::Key)
+                        .hint("names keep terms apart in logs: change one"),
+                );
             }
         }
     }
@@ -110,7 +126,8 @@ fn trace(active: &ActiveTerm, stage: &StagePlan, phase: &PhasePlan, scene: &Scen
     let traced = traced.map_err(|problem| scene.explain_shapes(problem, term))?;
     check_terms(active, &traced)?;
     let mut names = HashSet::new();
-    for (.., node) in traced.results.iter().filter(|(role, ..)| *role == role::TERM) {
+    let is_active = |role: u32, name: &String| role == role::TERM && active.inner.contains(name);
+    for (.., node) in traced.results.iter().filter(|(role, name, ..)| is_active(*role, name)) {
         for leaf in traced.trace.reachable(*node) {
             names.extend(behind_leaf(&leaf, term, scene, updates_student(stage, phase)));
         }
@@ -125,19 +142,24 @@ pub(super) fn updates_student(stage: &StagePlan, phase: &PhasePlan) -> bool {
 
 fn check_terms(active: &ActiveTerm, traced: &Traced) -> Found<()> {
     let term = &active.term;
-    let given: Vec<&str> = traced.results.iter().filter(|(role, ..)| *role == role::TERM).map(|(_, name, ..)| name.as_str()).collect();
+    let given: Vec<&str> =
+        traced.results.iter().filter(|(role, ..)| *role == role::TERM).map(|(_, name, ..)| name.as_str()).collect();
     let wrong = |message: String| Err(Problem::new(message).at(&term.path, Part::Key));
     if let Some(name) = active.inner.iter().find(|name| !given.contains(&name.as_str())) {
         return wrong(format!("{} planned the term `{name}` and gave {}", term.part.label(), list(&given)));
     }
-    if let Some(name) = given.iter().find(|name| !active.inner.iter().any(|inner| inner == *name)) {
-        return wrong(format!("{} gave the term `{name}`, which it did not plan here", term.part.label()));
+    if let Some(name) = given.iter().find(|name| !term.inner().iter().any(|inner| inner.name == **name)) {
+        return wrong(format!("{} gave the term `{name}`, which it did not plan", term.part.label()));
     }
     Ok(())
 }
 
 fn list(names: &[&str]) -> String {
-    if names.is_empty() { "none".into() } else { names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") }
+    if names.is_empty() {
+        "none".into()
+    } else {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Parameters behind a leaf of a trace.
@@ -180,7 +202,8 @@ fn behind_read(port: &BoundPort, tap: usize, term: &BoundTerm, scene: &Scene<'_>
 /// What a part that cannot be traced may reach: all that it reads and owns.
 fn everything(term: &BoundTerm, scene: &Scene<'_>) -> HashSet<String> {
     let own = term.part.params().names(crate::ops::ParamKind::Parameter);
-    let mut names: HashSet<String> = own.into_iter().map(|name| format!("{}.{name}", term.part.params().owner())).collect();
+    let mut names: HashSet<String> =
+        own.into_iter().map(|name| format!("{}.{name}", term.part.params().owner())).collect();
     for port in &term.ports {
         for tap in 0..port.reads.len() {
             names.extend(behind_read(port, tap, term, scene, true));

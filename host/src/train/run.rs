@@ -52,7 +52,13 @@ pub enum Role {
 ///
 /// # Errors
 /// A stage fails; what was written before stays.
-pub fn run_seed(setup: &Setup, run: &RunPlan, folder: &Path, resume: bool, observer: &mut dyn Observer) -> Result<Vec<Outcome>, TrainError> {
+pub fn run_seed(
+    setup: &Setup,
+    run: &RunPlan,
+    folder: &Path,
+    resume: bool,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Outcome>, TrainError> {
     std::fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
     let runner = StageRunner { setup, run, folder: folder.into() };
     let mut saved = match if resume { checkpoint::load(folder)? } else { None } {
@@ -70,7 +76,9 @@ pub fn run_seed(setup: &Setup, run: &RunPlan, folder: &Path, resume: bool, obser
         match saved.take() {
             Some((position, mut groups)) => {
                 groups.resize_with(optimizers.len(), HashMap::new);
-                for (optimizer, (steps, tensors)) in optimizers.iter_mut().zip(position.optimizer_steps.iter().zip(groups)) {
+                for (optimizer, (steps, tensors)) in
+                    optimizers.iter_mut().zip(position.optimizer_steps.iter().zip(groups))
+                {
                     optimizer.restore(*steps, &tensors);
                 }
                 start = position;
@@ -85,7 +93,10 @@ pub fn run_seed(setup: &Setup, run: &RunPlan, folder: &Path, resume: bool, obser
 fn check_position(run: &RunPlan, position: &Position) -> Result<(), TrainError> {
     match run.stages.get(position.stage) {
         Some(stage) if stage.name == position.name => Ok(()),
-        _ => Err(TrainError::Resume(format!("the checkpoint stands in stage `{}`, which the manifest does not have there", position.name))),
+        _ => Err(TrainError::Resume(format!(
+            "the checkpoint stands in stage `{}`, which the manifest does not have there",
+            position.name
+        ))),
     }
 }
 
@@ -95,13 +106,18 @@ fn initialise(run: &RunPlan, index: usize, setup: &Setup) -> Result<(), TrainErr
     for (name, model) in &run.models {
         let from = setup.manifest.models.get(&model.origin).and_then(|entry| entry.stage.as_ref());
         let is_untouched = run.stages[..index].iter().all(|before| !before.trained.contains(name));
-        let source = from.and_then(|from| student_of(run, from)).filter(|source| is_untouched && !Rc::ptr_eq(source, model));
+        let source =
+            from.and_then(|from| student_of(run, from)).filter(|source| is_untouched && !Rc::ptr_eq(source, model));
         if let Some(source) = source {
             copy(source, "", model, "")?;
         }
     }
     // A later stage of a method goes on with what the one before trained.
-    let is_first = run.stages.iter().find(|other| other.origin == stage.origin && other.alone == stage.alone).is_some_and(|first| first.name == stage.name);
+    let is_first = run
+        .stages
+        .iter()
+        .find(|other| other.origin == stage.origin && other.alone == stage.alone)
+        .is_some_and(|first| first.name == stage.name);
     if !is_first {
         return Ok(());
     }
@@ -114,7 +130,10 @@ fn initialise(run: &RunPlan, index: usize, setup: &Setup) -> Result<(), TrainErr
         if let Some(source) = source {
             let copied = copy(source, from, student, prefix)?;
             if copied == 0 {
-                return Err(TrainError::Resume(format!("`init` of stage `{}`: nothing of `{}` under `{from}` fits `{prefix}`", stage.origin, source.name)));
+                return Err(TrainError::Resume(format!(
+                    "`init` of stage `{}`: nothing of `{}` under `{from}` fits `{prefix}`",
+                    stage.origin, source.name
+                )));
             }
         }
     }
@@ -141,7 +160,9 @@ pub(super) fn pairs(source: &Model, from: &str, target: &Model, to: &str) -> Vec
     for (inner, set) in target.network.sets() {
         for (name, entry) in set.entries() {
             let Some(rest) = format!("{inner}{name}").strip_prefix(to).map(str::to_owned) else { continue };
-            if let Some(tensor) = tensors.get(&format!("{from}{rest}")).filter(|tensor| tensor.dims() == entry.var.dims()) {
+            if let Some(tensor) =
+                tensors.get(&format!("{from}{rest}")).filter(|tensor| tensor.dims() == entry.var.dims())
+            {
                 found.push((set.clone(), name, tensor.clone()));
             }
         }
@@ -158,7 +179,14 @@ fn outcomes(setup: &Setup, run: &RunPlan) -> Result<Vec<Outcome>, TrainError> {
         let batch = stage.map_or(256, |stage| stage.spec.eval_batch().max(64));
         let metrics = evaluate(model, &set.test, batch, setup.float, &setup.device)?;
         let parameters = model.network.sets().iter().map(|(_, set)| set.parameter_count()).sum();
-        all.push(Outcome { model: name.clone(), role: role(run, name, stage), stage: stage.map(|stage| stage.name.clone()), seed: run.seed, parameters, metrics });
+        all.push(Outcome {
+            model: name.clone(),
+            role: role(run, name, stage),
+            stage: stage.map(|stage| stage.name.clone()),
+            seed: run.seed,
+            parameters,
+            metrics,
+        });
     }
     all.sort_by_key(|outcome| outcome.role as u8);
     Ok(all)
@@ -177,7 +205,10 @@ fn role(run: &RunPlan, name: &str, stage: Option<&StagePlan>) -> Role {
 
 fn reads_teacher(stage: &StagePlan, name: &str) -> bool {
     use super::term::Read;
-    let reads = stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| port.reads.iter()).collect::<Vec<_>>());
+    let reads = stage
+        .terms()
+        .into_iter()
+        .flat_map(|term| term.ports.iter().flat_map(|port| port.reads.iter()).collect::<Vec<_>>());
     let of = |read: &Read| match read {
         Read::Tap { pass, .. } => stage.passes.get(pass).is_some_and(|pass| pass.model == name && !pass.track),
         Read::Parameter { model, .. } => model == name && !stage.trained.contains(model),

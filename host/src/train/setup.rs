@@ -61,7 +61,12 @@ impl Setup {
 }
 
 /// The component of this name, told at its place where there is none, beside what was refused.
-pub(super) fn find_part<'r>(registry: &'r Registry, kinds: &[Kind], name: &str, at: &ManifestPath) -> Result<&'r Component, Problem> {
+pub(super) fn find_part<'r>(
+    registry: &'r Registry,
+    kinds: &[Kind],
+    name: &str,
+    at: &ManifestPath,
+) -> Result<&'r Component, Problem> {
     registry.find_of(kinds, name).map_err(|error| {
         let is_unknown = matches!(error, PluginError::Unknown { .. } | PluginError::UnknownPlugin { .. });
         let refused = registry.refused().iter().filter(|_| is_unknown).take(3);
@@ -71,7 +76,12 @@ pub(super) fn find_part<'r>(registry: &'r Registry, kinds: &[Kind], name: &str, 
 }
 
 /// What is wrong with the settings of a component that stand at a path.
-pub(super) fn check_settings(sources: &Sources, at: &ManifestPath, component: &Component, reserved: &[&str]) -> Diagnostics {
+pub(super) fn check_settings(
+    sources: &Sources,
+    at: &ManifestPath,
+    component: &Component,
+    reserved: &[&str],
+) -> Diagnostics {
     let mut found = Diagnostics::default();
     for wrong in sources.check_config(at, &component.desc.schema, reserved) {
         let hint = wrong.details.hint.clone().unwrap_or_else(|| settings_hint(&component.desc.name));
@@ -112,9 +122,7 @@ pub(super) fn data_path(name: &str, sources: &Sources) -> ManifestPath {
 
 fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<DataSet, Box<Diagnostic>> {
     let path = data_path(name, sources);
-    let wrong = |error: data::DataError, key: &str| {
-        Box::new(told(&error).at(&path.key(key), Part::Value).0)
-    };
+    let wrong = |error: data::DataError, key: &str| Box::new(told(&error).at(&path.key(key), Part::Value).0);
     // Presets look below the current folder; a path of the manifest starts where it was written.
     let base = match entry.format_and_path() {
         Some(_) => sources.resolve(&path.key("use"), ""),

@@ -48,7 +48,13 @@ impl StageRunner<'_> {
     ///
     /// # Errors
     /// A part, a network or the data fail, or files cannot be written. The last checkpoint stays.
-    pub fn run(&self, index: usize, start: Position, optimizers: &mut Vec<Optimizer>, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    pub fn run(
+        &self,
+        index: usize,
+        start: Position,
+        optimizers: &mut Vec<Optimizer>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         let stage = &self.run.stages[index];
         let set = &self.setup.data[&stage.data];
         let folder = self.stage_folder(stage);
@@ -93,7 +99,8 @@ impl StageRunner<'_> {
 
     fn start_event(&self, stage: &StagePlan, extent: &Extent, start: &Position) -> StageStart {
         let parameters = stage.groups.iter().flat_map(|group| &group.members);
-        let count = |member: &super::groups::Member| member.set.get(&member.name).map_or(0, |entry| entry.var.elem_count());
+        let count =
+            |member: &super::groups::Member| member.set.get(&member.name).map_or(0, |entry| entry.var.elem_count());
         StageStart {
             stage: stage.name.clone(),
             seed: self.run.seed,
@@ -103,10 +110,19 @@ impl StageRunner<'_> {
             epochs_done: start.epochs,
             parameters: parameters.map(count).sum(),
             alone: stage.alone,
+            log_every: log_every(stage),
         }
     }
 
-    fn epoch(&self, stage: &StagePlan, set: &DataSet, extent: &Extent, position: &mut Position, optimizers: &mut [Optimizer], observer: &mut dyn Observer) -> Result<EpochEnd, TrainError> {
+    fn epoch(
+        &self,
+        stage: &StagePlan,
+        set: &DataSet,
+        extent: &Extent,
+        position: &mut Position,
+        optimizers: &mut [Optimizer],
+        observer: &mut dyn Observer,
+    ) -> Result<EpochEnd, TrainError> {
         let spec = LoaderSpec {
             views: stage.views.clone(),
             shuffle: Some(self.run.seed),
@@ -126,14 +142,19 @@ impl StageRunner<'_> {
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             lr = stage.spec.optimizer.lr() * factor;
             let moment = self.moment(stage, set, extent, position);
-            let log_every = stage.spec.log_every.unwrap_or(50) as u64;
-            let norms = stage.spec.gradient_norms && position.steps.is_multiple_of(log_every);
+            let norms = stage.spec.gradient_norms && position.steps.is_multiple_of(log_every(stage));
             let report = stepper.step(&tensors, &moment, factor, norms)?;
             report.log.iter().for_each(|(level, term, line)| observer.said(*level, term, line));
             means.add(&report);
             samples += count;
             position.steps += u64::from(report.updated);
-            observer.stepped(&Progress { step: position.steps, epoch: position.epochs, samples: count, lr, report: &report });
+            observer.stepped(&Progress {
+                step: position.steps,
+                epoch: position.epochs,
+                samples: count,
+                lr,
+                report: &report,
+            });
             if position.steps >= extent.total {
                 break;
             }
@@ -198,7 +219,13 @@ impl StageRunner<'_> {
 
     /// Keeps the weights when they are the best so far. Only a validation part chooses; without one the objective says
     /// whether there is progress, and the last weights count.
-    fn judge(&self, stage: &StagePlan, folder: &Path, end: &mut EpochEnd, position: &mut Position) -> Result<(), TrainError> {
+    fn judge(
+        &self,
+        stage: &StagePlan,
+        folder: &Path,
+        end: &mut EpochEnd,
+        position: &mut Position,
+    ) -> Result<(), TrainError> {
         let best = &stage.spec.best;
         let value = match best.metric.as_str() {
             _ if !stage.judged || end.part != "val" => Some(-end.total),
@@ -275,7 +302,9 @@ impl StageRunner<'_> {
 pub fn model_tensors(model: &Model, prefix: &str) -> HashMap<String, Tensor> {
     let sets = model.network.sets().into_iter();
     sets.flat_map(|(inner, set)| {
-        let named = move |(name, entry): (String, crate::ops::Entry)| (format!("{prefix}{inner}{name}"), entry.var.as_detached_tensor());
+        let named = move |(name, entry): (String, crate::ops::Entry)| {
+            (format!("{prefix}{inner}{name}"), entry.var.as_detached_tensor())
+        };
         set.entries().into_iter().map(named).collect::<Vec<_>>()
     })
     .collect()
@@ -333,6 +362,11 @@ fn extent(stage: &StagePlan, samples: usize) -> Extent {
     Extent { per_epoch, total: total.max(1), pieces: pieces as u64 }
 }
 
+/// Updates between two lines of the event log.
+fn log_every(stage: &StagePlan) -> u64 {
+    stage.spec.log_every.unwrap_or(50) as u64
+}
+
 fn augments(list: &[manifest::Augment]) -> Vec<Augment> {
     let convert = |augment: &manifest::Augment| match *augment {
         manifest::Augment::Flip => Augment::Flip,
@@ -348,7 +382,8 @@ fn checksum(model: &Model) -> Result<u64, TrainError> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for (_, set) in model.network.sets() {
         for (_, entry) in set.entries() {
-            let values = entry.var.as_detached_tensor().flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
+            let values =
+                entry.var.as_detached_tensor().flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
             for value in values {
                 hash = (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3);
             }

@@ -12,12 +12,13 @@ use crate::graph::Source;
 use crate::ops::{Emitted, Moment, OpError, PortIn};
 use candle_core::Tensor;
 use indexmap::IndexMap;
+use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use stillhouse_plugin::desc::Source as From;
 
 /// What a step reports of one term.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TermValue {
     /// Name in logs.
     pub name: String,
@@ -26,6 +27,7 @@ pub struct TermValue {
     /// Factor at this update.
     pub weight: f64,
     /// Norm of its gradient over the updated parameters, weight included, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
 }
 
@@ -59,7 +61,11 @@ type Cache = BTreeMap<String, Forward>;
 
 impl<'a> Stepper<'a> {
     /// A stepper over the optimizers of the stage's groups.
-    pub fn new(stage: &'a StagePlan, models: &'a IndexMap<String, Rc<Model>>, optimizers: &'a mut [Optimizer]) -> Stepper<'a> {
+    pub fn new(
+        stage: &'a StagePlan,
+        models: &'a IndexMap<String, Rc<Model>>,
+        optimizers: &'a mut [Optimizer],
+    ) -> Stepper<'a> {
         let mut wanted: HashMap<String, Vec<Source>> = HashMap::new();
         for read in stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| &port.reads)) {
             if let Read::Tap { pass, point, .. } = read {
@@ -77,9 +83,16 @@ impl<'a> Stepper<'a> {
     ///
     /// # Errors
     /// A part or network fails, or a term is not finite.
-    pub fn step(&mut self, fields: &Fields, moment: &Moment, lr_factor: f64, norms: bool) -> Result<StepReport, TrainError> {
+    pub fn step(
+        &mut self,
+        fields: &Fields,
+        moment: &Moment,
+        lr_factor: f64,
+        norms: bool,
+    ) -> Result<StepReport, TrainError> {
         // Pieces of one update draw random numbers of their own.
-        let moment = &Moment { seed: moment.seed ^ (self.pieces as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15), ..moment.clone() };
+        let moment =
+            &Moment { seed: moment.seed ^ (self.pieces as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15), ..moment.clone() };
         let mut cache = Cache::new();
         self.pieces += 1;
         let update = self.pieces >= self.stage.spec.accumulate;
@@ -101,7 +114,16 @@ impl<'a> Stepper<'a> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn phase(&mut self, index: usize, phase: &PhasePlan, fields: &Fields, moment: &Moment, cache: &mut Cache, (lr_factor, norms, update): (f64, bool, bool), report: &mut StepReport) -> Result<(), TrainError> {
+    fn phase(
+        &mut self,
+        index: usize,
+        phase: &PhasePlan,
+        fields: &Fields,
+        moment: &Moment,
+        cache: &mut Cache,
+        (lr_factor, norms, update): (f64, bool, bool),
+        report: &mut StepReport,
+    ) -> Result<(), TrainError> {
         let into_model = updates_student(self.stage, phase);
         let mut staged: Vec<StagedIn> = vec![];
         let mut parts: Vec<(Tensor, f64, usize)> = vec![];
@@ -109,7 +131,9 @@ impl<'a> Stepper<'a> {
             self.forward_passes(&active.term, fields, moment, cache, report)?;
             let ports = self.ports(&active.term, fields, moment, cache, into_model, &mut staged)?;
             let given = active.term.part.run(moment, &ports)?;
-            staged.extend(given.staged.into_iter().map(|change| StagedIn { params: active.term.part.params().clone(), change }));
+            staged.extend(
+                given.staged.into_iter().map(|change| StagedIn { params: active.term.part.params().clone(), change }),
+            );
             report.emitted.extend(given.emitted.into_iter().map(|emitted| (active.term.name.clone(), emitted)));
             report.log.extend(given.log.into_iter().map(|(level, line)| (level, active.term.name.clone(), line)));
             check_given(active, &given.terms)?;
@@ -175,7 +199,14 @@ impl<'a> Stepper<'a> {
         Ok(members.filter_map(gradient).collect())
     }
 
-    fn update(&mut self, index: usize, phase: &PhasePlan, gradients: Gradients, lr_factor: f64, update: bool) -> Result<(), TrainError> {
+    fn update(
+        &mut self,
+        index: usize,
+        phase: &PhasePlan,
+        gradients: Gradients,
+        lr_factor: f64,
+        update: bool,
+    ) -> Result<(), TrainError> {
         let scale = 1.0 / self.stage.spec.accumulate as f64;
         let sum = &mut self.accumulated[index];
         for (name, gradient) in gradients {
@@ -201,14 +232,23 @@ impl<'a> Stepper<'a> {
     }
 
     /// Runs the passes that a term reads and that did not run yet.
-    fn forward_passes(&self, term: &BoundTerm, fields: &Fields, moment: &Moment, cache: &mut Cache, report: &mut StepReport) -> Result<(), TrainError> {
+    fn forward_passes(
+        &self,
+        term: &BoundTerm,
+        fields: &Fields,
+        moment: &Moment,
+        cache: &mut Cache,
+        report: &mut StepReport,
+    ) -> Result<(), TrainError> {
         for read in term.ports.iter().flat_map(|port| &port.reads) {
             let Read::Tap { pass, .. } = read else { continue };
             if cache.contains_key(pass) {
                 continue;
             }
             let plan = &self.stage.passes[pass];
-            let (Some(model), Some(input)) = (self.models.get(&plan.model), fields.get(&view_field(&plan.view))) else { continue };
+            let (Some(model), Some(input)) = (self.models.get(&plan.model), fields.get(&view_field(&plan.view))) else {
+                continue;
+            };
             let frozen = if plan.track { self.stage.frozen.clone() } else { HashSet::new() };
             let spec = PassSpec {
                 training: plan.training,
@@ -227,18 +267,34 @@ impl<'a> Stepper<'a> {
     }
 
     /// Values of the ports, connectors applied. Where the phase does not update a model, its values carry no gradient.
-    fn ports(&self, term: &BoundTerm, fields: &Fields, moment: &Moment, cache: &Cache, into_model: bool, staged: &mut Vec<StagedIn>) -> Result<Vec<PortIn>, TrainError> {
+    fn ports(
+        &self,
+        term: &BoundTerm,
+        fields: &Fields,
+        moment: &Moment,
+        cache: &Cache,
+        into_model: bool,
+        staged: &mut Vec<StagedIn>,
+    ) -> Result<Vec<PortIn>, TrainError> {
         let raw = |port: &super::term::BoundPort, read: &Read| -> Vec<Tensor> {
             let student = matches!(port.from, From::Student | From::StudentParameter) && into_model;
             let finish = |tensor: &Tensor| if student { tensor.clone() } else { tensor.detach() };
             match read {
                 Read::Tap { pass, point, .. } => {
-                    let frames = cache.get(pass).and_then(|forward| forward.taps.get(point)).map(Vec::as_slice).unwrap_or_default();
+                    let frames = cache
+                        .get(pass)
+                        .and_then(|forward| forward.taps.get(point))
+                        .map(Vec::as_slice)
+                        .unwrap_or_default();
                     let frames = if port.over_time { frames } else { &frames[frames.len().saturating_sub(1)..] };
                     frames.iter().map(finish).collect()
                 }
                 Read::Parameter { model, name } => {
-                    let value = self.models.get(model).and_then(|model| model.network.parameter(name)).and_then(|(set, name)| set.value(&name));
+                    let value = self
+                        .models
+                        .get(model)
+                        .and_then(|model| model.network.parameter(name))
+                        .and_then(|(set, name)| set.value(&name));
                     value.iter().map(finish).collect()
                 }
                 Read::Field(name) => fields.get(name).into_iter().cloned().collect(),
@@ -265,11 +321,18 @@ impl<'a> Stepper<'a> {
 }
 
 /// A value through its connectors.
-fn connect(connector: &super::term::BoundConnector, value: &Tensor, end: Option<&Tensor>, moment: &Moment, staged: &mut Vec<StagedIn>) -> Result<Tensor, TrainError> {
+fn connect(
+    connector: &super::term::BoundConnector,
+    value: &Tensor,
+    end: Option<&Tensor>,
+    moment: &Moment,
+    staged: &mut Vec<StagedIn>,
+) -> Result<Tensor, TrainError> {
     let port = |name: &str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
     let mut x = value.clone();
     for part in &connector.chain {
-        let ports: Vec<PortIn> = std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &end.detach()))).collect();
+        let ports: Vec<PortIn> =
+            std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &end.detach()))).collect();
         let given = part.run(moment, &ports)?;
         staged.extend(given.staged.into_iter().map(|change| StagedIn { params: part.params().clone(), change }));
         x = given.output.unwrap_or(x);
@@ -294,18 +357,29 @@ fn scalar(tensor: &Tensor) -> Result<f64, TrainError> {
     Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
 }
 
-fn not_finite(active: &ActiveTerm, inner: &str, value: f64, moment: &Moment, stage: &str, ports: &[PortIn]) -> TrainError {
+fn not_finite(
+    active: &ActiveTerm,
+    inner: &str,
+    value: f64,
+    moment: &Moment,
+    stage: &str,
+    ports: &[PortIn],
+) -> TrainError {
     let largest = |tensor: &Tensor| -> candle_core::Result<f64> {
         tensor.abs()?.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()
     };
     let describe = |port: &PortIn| {
         let value = port.values.first()?;
-        let size = if value.dtype().is_float() { largest(value).map_or(String::new(), |max| format!(", largest magnitude {max:.4e}")) } else { String::new() };
+        let size = if value.dtype().is_float() {
+            largest(value).map_or(String::new(), |max| format!(", largest magnitude {max:.4e}"))
+        } else {
+            String::new()
+        };
         Some(format!("port `{}`: {}{size}", port.name, crate::ops::meta_of(value)))
     };
     TrainError::NotFinite {
         term: active.term.label(inner),
-        part: active.term.part.label().to_owned(),
+        part: active.term.part.desc().name.clone(),
         value,
         step: moment.step,
         stage: stage.into(),

@@ -104,7 +104,12 @@ impl BoundTerm {
     /// Factor of an inner term at an update.
     pub fn factor(&self, inner: &str, step: u64, steps_per_epoch: u64) -> f64 {
         let epoch = step as f64 / steps_per_epoch.max(1) as f64;
-        let of_plan = self.plan.terms.iter().find(|term| term.name == inner).map_or(1.0, |term| term.weight.at(epoch, step as f64));
+        let of_plan = self
+            .plan
+            .terms
+            .iter()
+            .find(|term| term.name == inner)
+            .map_or(1.0, |term| term.weight.at(epoch, step as f64));
         self.scale * self.weight.at(step, steps_per_epoch) * of_plan
     }
 
@@ -120,7 +125,9 @@ impl BoundTerm {
 
     /// True when a port reads a teacher.
     pub fn needs_teacher(&self) -> bool {
-        self.ports.iter().any(|port| !port.reads.is_empty() && matches!(port.from, From::Teacher | From::TeacherParameter))
+        self.ports
+            .iter()
+            .any(|port| !port.reads.is_empty() && matches!(port.from, From::Teacher | From::TeacherParameter))
     }
 
     /// A port by name.

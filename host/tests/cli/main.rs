@@ -3,6 +3,7 @@
 mod plugins;
 mod resume;
 mod run;
+mod schema;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,7 +3,6 @@
 use super::support::command::Place;
 use super::{TINY, finished, json};
 use serde_json::Value;
-use std::io::Read;
 
 #[test]
 fn run_prints_table_and_clean_path() {
@@ -24,9 +23,9 @@ fn run_without_terminal_tells_lines() {
     let said = Place::with(TINY).succeed(&["run", "m.toml"]);
     let lines: Vec<&str> = said.err.lines().collect();
     assert_eq!(lines.len(), 3 * 3 + 2, "{}", said.err);
-    assert_eq!(lines[0], "teacher        1,810 trained values, 2 epochs of 6 updates");
-    assert!(lines[1].starts_with("teacher        1/2  val ") && lines[1].ends_with(" samples/s"), "{}", lines[1]);
-    assert!(lines[3].starts_with("distil-alone   610 trained values"), "{}", lines[3]);
+    assert_eq!(lines[0], "teacher          1,810 trained values, 2 epochs of 6 updates");
+    assert!(lines[1].starts_with("teacher          1/2  val ") && lines[1].ends_with(" samples/s"), "{}", lines[1]);
+    assert!(lines[3].starts_with("distil-alone     610 trained values"), "{}", lines[3]);
     assert!(lines[7].contains("  task ") && lines[7].contains("  kd "), "{}", lines[7]);
     assert!(!said.err.contains('\u{1b}') && !said.err.contains('\r'), "{}", said.err);
 }
@@ -42,7 +41,8 @@ fn run_quiet_says_nothing_beside_the_table() {
 fn run_json_has_rows_and_gain() {
     let said = Place::with(TINY).succeed(&["run", "m.toml", "--json"]);
     let table = json(&said.out);
-    let models: Vec<&str> = table["rows"].as_array().expect("rows").iter().filter_map(|row| row["model"].as_str()).collect();
+    let models: Vec<&str> =
+        table["rows"].as_array().expect("rows").iter().filter_map(|row| row["model"].as_str()).collect();
     assert_eq!(models, ["teacher", "student-alone", "student"]);
     let accuracy = |row: usize| table["rows"][row]["accuracy"].as_f64().expect("an accuracy");
     let gain = table["gain"][0]["mean"].as_f64().expect("a gain");
@@ -56,7 +56,8 @@ fn run_leaves_manifest_that_checks_and_runs() {
     let again = place.succeed(&["run", "runs/tiny/manifest.toml", "--json", "--set", "run.name=again"]);
     let first = json(&place.read("runs/tiny/results.json"));
     let student = |row: &&Value| row["model"] == "student";
-    let before = first.as_array().expect("outcomes").iter().find(student).expect("a student")["metrics"]["accuracy"].clone();
+    let before =
+        first.as_array().expect("outcomes").iter().find(student).expect("a student")["metrics"]["accuracy"].clone();
     assert_eq!(json(&again.out)["rows"][2]["accuracy"], before);
 }
 
@@ -71,7 +72,7 @@ fn run_leaves_plugins_results_and_log() {
     let log = place.read("runs/tiny/seed-0/metrics.jsonl");
     let events: Vec<Value> = log.lines().map(json).collect();
     let count = |event: &str| events.iter().filter(|one| one["event"] == event).count();
-    assert_eq!((count("stage"), count("epoch"), events.len()), (3, 6, 9), "{log}");
+    assert_eq!((count("stage"), count("epoch")), (3, 6), "{log}");
 }
 
 #[test]
@@ -81,9 +82,15 @@ fn run_leaves_weights_under_the_names_of_the_layers() {
         for file in ["best", "last"] {
             let path = place.path(&format!("runs/tiny/seed-0/{stage}/{file}.safetensors"));
             let tensors = stillhouse::model::read_weights(&path).expect("the weights are read");
-            let mut shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dims().to_vec())).collect();
+            let mut shapes: Vec<_> =
+                tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dims().to_vec())).collect();
             shapes.sort();
-            let wanted = [("fc1.bias", vec![width]), ("fc1.weight", vec![width, 64]), ("fc2.bias", vec![10]), ("fc2.weight", vec![10, width])];
+            let wanted = [
+                ("fc.bias", vec![10]),
+                ("fc.weight", vec![10, width]),
+                ("fc1.bias", vec![width]),
+                ("fc1.weight", vec![width, 64]),
+            ];
             assert_eq!(shapes, wanted);
         }
     }
@@ -118,7 +125,10 @@ fn eval_without_weights_or_of_unknown_model_is_refused() {
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     assert_eq!(said.err, "error: model `teacher` has no weights in the manifest\n\nhint: give `--weights FILE`\n");
     let said = place.run(&["eval", "m.toml", "--model", "studnet"]);
-    assert_eq!((said.code, said.err.as_str()), (2, "error: there is no model `studnet`\n\nhint: did you mean `student`?\n"));
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (2, "error: there is no model `studnet`\n\nhint: did you mean `student`?\n")
+    );
 }
 
 #[test]
@@ -169,25 +179,24 @@ fn exit_code_of_wrong_input_is_2_and_of_failed_run_1() {
     let said = place.run(&["run", "m.toml", "--set", "stage.teacher.optimizer.lr=1e30"]);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
     let error = said.err.lines().find(|line| line.starts_with("error: ")).expect("an error");
-    assert!(error.starts_with("error: term `task` of `task` (`cross_entropy`) is "), "{error}");
-    assert!(said.err.ends_with("\nhint: lower the learning rate or the weight of the term, or set `clip_norm`\n"), "{}", said.err);
+    assert!(error.starts_with("error: term `task` (`cross_entropy`) is "), "{error}");
+    assert!(
+        said.err.ends_with("\nhint: lower the learning rate or the weight of the term, or set `clip_norm`\n"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
 fn output_to_reader_that_left_is_no_panic() {
     let place = Place::with(TINY);
-    for args in [&["schema"][..], &["plugins"], &["describe", "kd"], &["check", "m.toml"], &["check", "m.toml", "--set", "x=1"]] {
-        let mut child = place.command(args).spawn().expect("the binary runs");
-        drop((child.stdout.take(), {
-            let mut first = [0];
-            let mut err = child.stderr.take().expect("a pipe");
-            // Standard error is read only where nothing is to come on it before the end.
-            if args != ["check", "m.toml", "--set", "x=1"] {
-                let _ = err.read(&mut first);
-            }
-            err
-        }));
-        let code = child.wait().expect("the binary ends").code();
-        assert!(matches!(code, Some(0 | 2)), "{args:?}: {code:?}");
+    let set = ["check", "m.toml", "--set", "x=1"];
+    for args in [&["schema"][..], &["plugins"], &["describe", "kd"], &["describe", "kdd"], &["check", "m.toml"], &set] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = place.command(args);
+        command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+        let wanted = if args == set || args == ["describe", "kdd"] { 2 } else { 0 };
+        assert_eq!(command.status().expect("the binary runs").code(), Some(wanted), "{args:?}");
     }
 }

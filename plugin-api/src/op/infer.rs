@@ -36,7 +36,7 @@ impl Op {
                 float(inputs[0])?.clone()
             }
             Op::Normalize { dims, .. } => {
-                dims.iter().try_for_each(|dim| in_rank(*dim, inputs[0]))?;
+                distinct_dims(inputs[0], dims)?;
                 float(inputs[0])?.clone()
             }
             Op::CrossEntropy { .. } => cross_entropy(inputs)?,
@@ -143,7 +143,7 @@ impl Op {
             }
             _ => vec![channels(x)?],
         };
-        affine_shapes(&inputs[1..], &wanted)?;
+        affine_shapes(x, &inputs[1..], &wanted)?;
         Ok(x.clone())
     }
 
@@ -175,7 +175,7 @@ impl Op {
             }
             _ => (weight.shape[0], [x.shape[2], x.shape[3]]),
         };
-        affine_shapes(&inputs[2..], &[out_channels])?;
+        affine_shapes(x, &inputs[2..], &[out_channels])?;
         Ok(Meta::new([x.shape[0], out_channels, size[0], size[1]], x.dtype))
     }
 
@@ -231,11 +231,19 @@ fn where_(inputs: &[&Meta]) -> Inferred {
 }
 
 fn reduce(x: &Meta, dims: &[usize], keep: bool) -> Inferred {
-    dims.iter().try_for_each(|dim| in_rank(*dim, x))?;
+    distinct_dims(x, dims)?;
     let reduced = |d: usize| dims.is_empty() || dims.contains(&d);
     let shape: Vec<usize> =
         (0..x.shape.len()).filter(|d| keep || !reduced(*d)).map(|d| if reduced(d) { 1 } else { x.shape[d] }).collect();
     Ok(Meta::new(shape, x.dtype))
+}
+
+fn distinct_dims(x: &Meta, dims: &[usize]) -> Result<(), String> {
+    dims.iter().try_for_each(|dim| in_rank(*dim, x))?;
+    match (1..dims.len()).find(|i| dims[..*i].contains(&dims[*i])) {
+        Some(i) => Err(format!("dimension {} of {x} is named twice", dims[i])),
+        None => Ok(()),
+    }
 }
 
 fn extreme(x: &Meta, dim: usize, keep: bool) -> Inferred {
@@ -291,7 +299,7 @@ fn cross_entropy(inputs: &[&Meta]) -> Inferred {
 fn batch_norm_train(inputs: &[&Meta]) -> Result<Vec<Meta>, String> {
     let x = float(inputs[0])?;
     let channels = channels(x)?;
-    affine_shapes(&inputs[1..], &[channels])?;
+    affine_shapes(x, &inputs[1..], &[channels])?;
     if x.count() <= channels {
         return Err(format!("one value a channel has no variance, got {x}"));
     }
@@ -299,7 +307,8 @@ fn batch_norm_train(inputs: &[&Meta]) -> Result<Vec<Meta>, String> {
     Ok(vec![x.clone(), statistic.clone(), statistic])
 }
 
-fn affine_shapes(inputs: &[&Meta], wanted: &[usize]) -> Result<(), String> {
+fn affine_shapes(x: &Meta, inputs: &[&Meta], wanted: &[usize]) -> Result<(), String> {
+    inputs.iter().try_for_each(|input| same_type(x, input))?;
     match inputs.iter().find(|input| input.shape != wanted) {
         Some(wrong) => Err(format!("wants a parameter of shape {wanted:?}, got {wrong}")),
         None => Ok(()),

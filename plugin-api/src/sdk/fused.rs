@@ -2,7 +2,7 @@
 
 use super::context::Cx;
 use super::error::{Error, Result};
-use super::guard::guard;
+use super::guard::{guard, quiet_drop};
 use super::tensor::Tensor;
 use crate::abi::abi_stable::std_types::{RSlice, RSliceMut, RVec};
 use crate::abi::{AbiResult, Fused, Fused_TO, FusedBox, View, ViewMut, abi_stable::sabi_trait::TD_Opaque, code};
@@ -106,25 +106,38 @@ macro_rules! float {
 float!(f32);
 float!(f64);
 
-struct Boxed<F>(F);
+/// The option is empty only while it is dropped: a panic of the author's destructor must not leave it.
+struct Boxed<F>(Option<F>);
+
+impl<F> Drop for Boxed<F> {
+    fn drop(&mut self) {
+        quiet_drop(self.0.take());
+    }
+}
+
+impl<F> Boxed<F> {
+    fn op(&self) -> Result<&F> {
+        self.0.as_ref().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
+    }
+}
 
 /// The operation as it crosses.
 pub(super) fn boxed<F: FusedOp>(op: F) -> FusedBox {
-    Fused_TO::from_value(Boxed(op), TD_Opaque)
+    Fused_TO::from_value(Boxed(Some(op)), TD_Opaque)
 }
 
 impl<F: FusedOp> Fused for Boxed<F> {
     fn infer(&self, shapes: RSlice<'_, RSlice<'_, usize>>) -> AbiResult<RVec<usize>> {
         guard(F::NAME, || {
             let shapes: Vec<&[usize]> = shapes.iter().map(|shape| shape.as_slice()).collect();
-            Ok(self.0.shape(&shapes)?.into())
+            Ok(self.op()?.shape(&shapes)?.into())
         })
     }
 
     fn forward(&self, inputs: RSlice<'_, View<'_>>, output: ViewMut<'_>) -> AbiResult<()> {
         guard(F::NAME, || match DType::from_code(output.dtype) {
-            Some(DType::F32) => forward::<F, f32>(&self.0, inputs.as_slice(), output),
-            Some(DType::F64) => forward::<F, f64>(&self.0, inputs.as_slice(), output),
+            Some(DType::F32) => forward::<F, f32>(self.op()?, inputs.as_slice(), output),
+            Some(DType::F64) => forward::<F, f64>(self.op()?, inputs.as_slice(), output),
             _ => Err(Error::new("wants f32 or f64")),
         })
     }
@@ -139,8 +152,8 @@ impl<F: FusedOp> Fused for Boxed<F> {
         guard(F::NAME, || {
             let (inputs, grads) = (inputs.as_slice(), grads.as_mut_slice());
             match DType::from_code(output.dtype) {
-                Some(DType::F32) => backward::<F, f32>(&self.0, inputs, &output, &output_grad, grads),
-                Some(DType::F64) => backward::<F, f64>(&self.0, inputs, &output, &output_grad, grads),
+                Some(DType::F32) => backward::<F, f32>(self.op()?, inputs, &output, &output_grad, grads),
+                Some(DType::F64) => backward::<F, f64>(self.op()?, inputs, &output, &output_grad, grads),
                 _ => Err(Error::new("wants f32 or f64")),
             }
         })

@@ -30,7 +30,7 @@ impl Default for ConvRegressorConfig {
 /// otherwise:             kernel (1 + H - H', 1 + W - W'), no padding
 /// ```
 /// The paper has no batch normalisation, and always the last kernel; the distiller `fitnet` follows it by default.
-/// `ConvReg` looks at heights only; here both sides must halve or double.
+/// `ConvReg` looks at heights only; here the width must follow. An odd width halves to the next whole number.
 ///
 /// # Shapes and units
 /// - `from` `[N, C, H, W]`, or `[N, D]` as a map of 1x1

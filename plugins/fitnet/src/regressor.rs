@@ -26,7 +26,8 @@ impl Fit {
     /// The convolution from one size to the other.
     pub(crate) fn between(name: &str, from: [usize; 2], to: [usize; 2]) -> Result<Fit> {
         let both = |holds: fn(usize, usize) -> bool| holds(from[0], to[0]) && holds(from[1], to[1]);
-        if both(|from, to| from == 2 * to) {
+        // The official code looks at heights; an odd width halves to the next whole number, as the convolution does.
+        if from[0] == 2 * to[0] && from[1].div_ceil(2) == to[1] {
             return Ok(Fit::Halving);
         }
         if both(|from, to| 2 * from == to) {
@@ -104,6 +105,7 @@ mod tests {
     fn fit_between_sizes_follows_the_rules() {
         let fit = |from, to| Fit::between("x", from, to).expect("fits");
         assert_eq!(fit([8, 8], [4, 4]), Fit::Halving);
+        assert_eq!(fit([8, 7], [4, 4]), Fit::Halving);
         assert_eq!(fit([4, 4], [8, 8]), Fit::Doubling);
         assert_eq!(fit([5, 7], [3, 4]), Fit::Valid([3, 4]));
         assert_eq!(fit([1, 1], [1, 1]), Fit::Valid([1, 1]));

@@ -98,14 +98,14 @@ impl Loss for Kd {
         let factor = if self.0.t_squared { temperature * temperature } else { 1.0 };
         let log_p = (teacher / temperature).log_softmax(1); // [N, C, ...]
         let log_q = (&student / temperature).log_softmax(1); // [N, C, ...]
-        let elementwise = log_p.exp() * (&log_p - log_q) * factor; // [N, C, ...]
+        let elementwise = log_p.exp() * (&log_p - log_q); // [N, C, ...]
         Ok(match self.0.reduction {
-            Reduction::Batchmean => elementwise.sum_all() / student.dim(0)? as f64,
-            Reduction::Mean => elementwise.mean_all(),
-            Reduction::Sum => elementwise.sum_all(),
+            Reduction::Batchmean => elementwise.sum_all() * (factor / student.dim(0)? as f64),
+            Reduction::Mean => elementwise.mean_all() * factor,
+            Reduction::Sum => elementwise.sum_all() * factor,
             Reduction::None => {
-                cx.emit("elementwise", &elementwise);
-                elementwise.sum_all()
+                cx.emit("elementwise", &(&elementwise * factor));
+                elementwise.sum_all() * factor
             }
         })
     }

@@ -37,7 +37,7 @@ pub(crate) fn row(values: &[f64]) -> Tensor {
 
 fn opening(stage: Stage, symbolic: bool) -> Opening {
     let moment = Moment::default();
-    Opening { stage, symbolic, part: "probe".into(), params: params(CandleType::F64), moment, dynamic: false }
+    Opening { stage, symbolic, params: params(CandleType::F64), moment, dynamic: false }
 }
 
 /// One call of the table.

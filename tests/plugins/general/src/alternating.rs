@@ -54,7 +54,8 @@ impl Component for Alternating {
 impl Distiller for Alternating {
     fn plan(&mut self, _site: &Site) -> Result<Plan> {
         let adam = format!(r#"{{"kind": "adam", "lr": {}, "betas": [0.5, 0.999]}}"#, self.config.judge_lr);
-        let optimizer = stillhouse_plugin::serde_json::from_str(&adam).map_err(|error| Error::new(error.to_string()))?;
+        let optimizer =
+            stillhouse_plugin::serde_json::from_str(&adam).map_err(|error| Error::new(error.to_string()))?;
         let phase = |name: &str, term: &str, with_others: bool| Phase {
             name: name.into(),
             terms: vec![term.into()],

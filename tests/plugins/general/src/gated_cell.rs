@@ -23,7 +23,8 @@ impl Component for GatedCell {
     type Config = NoConfig;
     const NAME: &'static str = "gated_cell";
     const DOC: &'static str = "A minimal gated recurrent cell, its gate open to taps";
-    const CITATION: &'static str = "Zhou et al., Minimal Gated Unit for Recurrent Neural Networks, 2016, arXiv:1603.09420";
+    const CITATION: &'static str =
+        "Zhou et al., Minimal Gated Unit for Recurrent Neural Networks, 2016, arXiv:1603.09420";
 
     fn new(_: NoConfig) -> Result<GatedCell> {
         Ok(GatedCell { layers: None, hidden: 0 })

@@ -56,7 +56,7 @@ impl Component for Misplanned {
 }
 
 fn group(optimizer: Option<&str>, params: &str) -> Group {
-    let optimizer = optimizer.map(|kind| stillhouse_plugin::serde_json::Value::from(kind));
+    let optimizer = optimizer.map(|kind| [("kind", kind), ("lr", "0.1")].into_iter().collect());
     Group { name: "own".into(), params: vec![params.into()], optimizer }
 }
 

@@ -36,7 +36,8 @@ impl Component for ParameterPull {
     type Config = ParameterPullConfig;
     const NAME: &'static str = "parameter_pull";
     const DOC: &'static str = "Holds a parameter near its start and near a teacher's parameter";
-    const CITATION: &'static str = "Li et al., Explicit Inductive Bias for Transfer Learning, ICML 2018, arXiv:1802.01483";
+    const CITATION: &'static str =
+        "Li et al., Explicit Inductive Bias for Transfer Learning, ICML 2018, arXiv:1802.01483";
 
     fn new(config: ParameterPullConfig) -> Result<ParameterPull> {
         Ok(ParameterPull(config))

@@ -34,7 +34,11 @@ impl Component for RowBank {
     const DOC: &'static str = "Pulls features to a memory of them, kept by sample";
 
     fn new(config: RowBankConfig) -> Result<RowBank> {
-        ensure!((0.0..1.0).contains(&config.momentum), "`momentum` must be at least 0 and below 1, got {}", config.momentum);
+        ensure!(
+            (0.0..1.0).contains(&config.momentum),
+            "`momentum` must be at least 0 and below 1, got {}",
+            config.momentum
+        );
         Ok(RowBank(config))
     }
 

@@ -52,11 +52,8 @@ impl Component for TwoStages {
 
 impl Distiller for TwoStages {
     fn plan(&mut self, _site: &Site) -> Result<Plan> {
-        let fade = WeightPlan {
-            unit: Unit::Epochs,
-            stepped: false,
-            points: vec![(0.0, 1.0), (self.config.fade_epochs, 0.0)],
-        };
+        let fade =
+            WeightPlan { unit: Unit::Epochs, stepped: false, points: vec![(0.0, 1.0), (self.config.fade_epochs, 0.0)] };
         let approach = StagePlan {
             name: "approach".into(),
             terms: vec!["approach".into()],

@@ -51,7 +51,11 @@ fn every_frame_is_the_mean_over_frames() -> Result<()> {
 #[test]
 fn parameter_pull_remembers_the_start() -> Result<()> {
     let first = |values: &[f64]| {
-        Ok::<_, stillhouse_plugin::Error>(Bench::loss::<ParameterPull>(r#"{"to_teacher": 2.0}"#)?.input("own", &[2], values))
+        Ok::<_, stillhouse_plugin::Error>(Bench::loss::<ParameterPull>(r#"{"to_teacher": 2.0}"#)?.input(
+            "own",
+            &[2],
+            values,
+        ))
     };
     let run = first(&[3.0, 1.0])?.input("other", &[2], &[1.0, 1.0]).run()?;
     assert_eq!((run.loss(), run.grad("own"), run.buffer_after("start")), (4.0, &[4.0, 0.0][..], &[3.0, 1.0][..]));

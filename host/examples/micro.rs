@@ -1,6 +1,0 @@
-use candle_core::*;use std::time::Instant;use stillhouse::ops::native as n;
-fn t(name:&str,mut f:impl FnMut()){for _ in 0..20{f()} let mut v:Vec<f64>=(0..31).map(|_|{let s=Instant::now();for _ in 0..20{f()} s.elapsed().as_secs_f64()*1e6/20.}).collect();v.sort_by(f64::total_cmp);println!("{name:24} {:.1} us",v[15]);}
-fn main(){let x=Var::randn(0f32,2.,(128,100),&Device::Cpu).unwrap();let y=Tensor::randn(0f32,2.,(128,100),&Device::Cpu).unwrap();let x=x.as_tensor();
-t("affine",||{n::affine(x,0.25,0.).unwrap();});t("log_softmax",||{n::log_softmax(x,1).unwrap();});t("exp",||{n::exp(x).unwrap();});t("sub",||{n::sub(x,&y).unwrap();});t("mul",||{n::mul(x,&y).unwrap();});t("sum",||{n::sum(x,&[0,1],false).unwrap();});
-t("affine f+b",||{n::affine(x,0.25,0.).unwrap().backward().unwrap();});t("log_softmax fb",||{n::log_softmax(x,1).unwrap().backward().unwrap();});t("sub fb",||{n::sub(x,&y).unwrap().backward().unwrap();});t("mul fb",||{n::mul(x,&y).unwrap().backward().unwrap();});t("sum fb",||{n::sum(x,&[0,1],false).unwrap().backward().unwrap();});
-t("candle sub",||{(x-&y).unwrap();});t("candle sub fb",||{(x-&y).unwrap().backward().unwrap();});t("candle exp",||{x.exp().unwrap();});t("candle lsm",||{candle_nn::ops::log_softmax(x,1).unwrap();});}

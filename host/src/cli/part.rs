@@ -1,0 +1,125 @@
+//! `stillhouse plugin eval`.
+
+use super::plugins::discover;
+use super::{FAILED, WRONG, print_error, show};
+use crate::eval::{EvalError, Float, GoldenMap, PartEval, run_case, run_part};
+use clap::{Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use stillhouse_plugin::desc::Kind;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one part on given tensors, or a golden case, by the code path that training uses.
+    Eval(EvalArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct EvalArgs {
+    /// The part, `loss/kd` or `distiller/plugin::name`.
+    #[arg(value_name = "KIND/NAME", required_unless_present = "case", conflicts_with = "case")]
+    part: Option<String>,
+    /// Its settings, as a JSON object.
+    #[arg(long, default_value = "", conflicts_with = "case")]
+    config: String,
+    /// Tensors: `input.* param.* frozen.* buffer.* cotangent.*` in a safetensors file.
+    #[arg(long = "in", value_name = "FILE", required_unless_present = "case", conflicts_with = "case")]
+    input: Option<PathBuf>,
+    /// A golden case, `X.json` beside `X.safetensors`.
+    #[arg(long)]
+    case: Option<PathBuf>,
+    /// How cases become parts; `map.toml` above the case unless given.
+    #[arg(long, requires = "case")]
+    map: Option<PathBuf>,
+    /// Where results go: `out.* grad.* buffer_after.*`. A case without it is compared with what it recorded.
+    #[arg(long, value_name = "FILE", required_unless_present = "case")]
+    out: Option<PathBuf>,
+    /// Type of floats.
+    #[arg(long, value_enum, default_value_t = Type::F64)]
+    dtype: Type,
+    /// In training: batch statistics, staged buffers.
+    #[arg(long, conflicts_with = "eval")]
+    train: bool,
+    /// In evaluation, the default.
+    #[arg(long)]
+    eval: bool,
+    /// A distiller's stage; its first unless given.
+    #[arg(long, default_value = "")]
+    stage: String,
+    /// A distiller's phase; its first unless given.
+    #[arg(long, default_value = "")]
+    phase: String,
+    /// Files or folders to search for plugins first.
+    #[arg(long = "plugins", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+/// Type of floats.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Type {
+    /// 64 bits.
+    F64,
+    /// 32 bits, as in training.
+    F32,
+}
+
+impl From<Type> for Float {
+    fn from(dtype: Type) -> Float {
+        match dtype {
+            Type::F64 => Float::F64,
+            Type::F32 => Float::F32,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let Command::Eval(args) = &args.command;
+    let result = match &args.case {
+        Some(case) => eval_case(args, case),
+        None => eval_part(args),
+    };
+    result.unwrap_or_else(|error| {
+        print_error(&error.to_string(), &[], error.hint().as_deref());
+        ExitCode::from(WRONG)
+    })
+}
+
+fn eval_case(args: &EvalArgs, case: &std::path::Path) -> Result<ExitCode, EvalError> {
+    let map = match &args.map {
+        Some(file) => GoldenMap::load(file)?,
+        None => GoldenMap::find(case)?,
+    };
+    let report = run_case(&discover(&args.paths, false), &map, case, args.out.as_deref(), args.dtype.into())?;
+    let shown = show(&format!("{report}\n"));
+    Ok(if report.passed() { shown } else { ExitCode::from(FAILED) })
+}
+
+fn eval_part(args: &EvalArgs) -> Result<ExitCode, EvalError> {
+    let text = args.part.as_deref().unwrap_or_default();
+    let parsed = text.split_once('/').and_then(|(kind, name)| Some((Kind::from_name(kind)?, name)));
+    let Some((kind, name)) = parsed else {
+        let hint = "write `loss/kd`; kinds are loss, connector, module and distiller";
+        print_error(&format!("`{text}` is no part"), &[], Some(hint));
+        return Ok(ExitCode::from(WRONG));
+    };
+    let eval = PartEval {
+        kind,
+        name: name.into(),
+        config_json: args.config.clone(),
+        input: args.input.clone().unwrap_or_default(),
+        output: args.out.clone().unwrap_or_default(),
+        dtype: args.dtype.into(),
+        training: args.train,
+        stage: args.stage.clone(),
+        phase: args.phase.clone(),
+    };
+    let report = run_part(&discover(&args.paths, false), eval)?;
+    Ok(show(&format!("{report}\n")))
+}

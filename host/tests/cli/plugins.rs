@@ -1,0 +1,100 @@
+//! `plugins` and `describe`.
+
+use super::json;
+use super::support::command::Place;
+use super::support::hostile;
+
+#[test]
+fn plugins_lists_components_and_places() {
+    let place = Place::new();
+    let said = place.succeed(&["plugins"]);
+    let names: Vec<&str> = said.out.lines().filter(|line| line.starts_with("stillhouse-")).collect();
+    assert_eq!(names.len(), 3, "{}", said.out);
+    assert!(names[2].starts_with("stillhouse-kd 0.1.0  (ABI 0."), "{}", names[2]);
+    let kd = "  loss       kd                 Soft targets: ";
+    assert!(said.out.lines().any(|line| line.starts_with(kd)), "{}", said.out);
+    assert!(said.out.contains("\nsearched:\n"), "{}", said.out);
+    assert!(said.out.contains(" (beside the binary)\n"), "{}", said.out);
+}
+
+#[test]
+fn plugins_json_has_plugins_places_and_refusals() {
+    let path = hostile("reserved").to_str().expect("a path in UTF-8");
+    let list = json(&Place::new().succeed(&["plugins", path, "--json"]).out);
+    let plugins: Vec<&str> =
+        list["plugins"].as_array().expect("plugins").iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(plugins, ["stillhouse-basics", "stillhouse-fitnet", "stillhouse-kd"]);
+    let kd = list["plugins"][2]["components"]
+        .as_array()
+        .expect("components")
+        .iter()
+        .find(|one| one["name"] == "kd")
+        .expect("kd");
+    assert_eq!(kd["kind"], "loss");
+    let refused = &list["refused"][0];
+    assert_eq!(
+        refused["reason"],
+        "plugin `hostile-reserved`: the loss `greedy` has a setting `weight`, a key that the host reads itself"
+    );
+    assert_eq!(refused["hint"], "rename the setting in the plugin");
+    assert_eq!(list["searched"][0]["from"], "manifest");
+}
+
+#[test]
+fn describe_of_loss_shows_ports_settings_and_use() {
+    let said = Place::new().succeed(&["describe", "kd"]);
+    let wanted = "\
+loss stillhouse-kd::kd
+  Soft targets: Kullback-Leibler divergence of the student's softened classes from the teacher's
+  source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015,
+  arXiv:1503.02531
+
+ports
+  student            tap of the student, `logits` unless bound
+  teacher            tap of the teacher, `logits` unless bound
+
+settings
+  temperature = 4.0  number
+      Softens both distributions; above 0.
+  reduction          batchmean | mean | sum | none, optional
+      How the values of all elements become one.
+  t_squared = true   boolean
+      Multiply by the square of the temperature, so that gradients keep their size when it changes.
+
+in a manifest
+  terms.kd = { use = \"kd\" }
+";
+    assert!(said.out.starts_with(wanted), "{}", said.out);
+}
+
+#[test]
+fn describe_of_inner_table_opens_it() {
+    let said = Place::new().succeed(&["describe", "distiller/fitnet"]);
+    for line in [
+        "  regressor.bias = true",
+        "  hint_epochs ",
+        "  regressor.kind ",
+        "  terms.fitnet = { use = \"fitnet\", student = ",
+    ] {
+        assert!(said.out.lines().any(|own| own.starts_with(line)), "{line}\n{}", said.out);
+    }
+    let widest =
+        said.out.lines().filter(|line| !line.contains("stillhouse_fitnet")).map(|line| line.chars().count()).max();
+    assert!(widest <= Some(102), "{}", said.out);
+}
+
+#[test]
+fn describe_misspelt_names_the_nearest() {
+    let said = Place::new().run(&["describe", "kdd"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert_eq!(said.err, "error: no plugin has a part `kdd`\n\nhint: did you mean `kd`?\n");
+    let said = Place::new().run(&["describe", "connector/kd"]);
+    assert_eq!(said.err, "error: no plugin has a connector `kd`\n\nhint: `kd` is a loss\n");
+}
+
+#[test]
+fn describe_json_has_schema_and_file() {
+    let component = json(&Place::new().succeed(&["describe", "kd", "--json"]).out);
+    assert_eq!(component["component"]["schema"]["properties"]["temperature"]["default"], 4.0);
+    assert_eq!(component["plugin"]["name"], "stillhouse-kd");
+}

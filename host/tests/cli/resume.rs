@@ -1,0 +1,61 @@
+//! A run that is stopped goes on where its last checkpoint stands.
+
+use super::support::command::Place;
+use super::{TINY, json};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+
+/// Slow enough to be interrupted: convolutions, and more epochs.
+fn slow() -> String {
+    let slow = TINY.replace("kind = \"mlp\", hidden = [24]", "kind = \"resnet\", depth = 8, width = 8");
+    slow.replace("epochs = 2", "epochs = 4")
+}
+
+/// Results without what differs from run to run: nothing does.
+fn results(place: &Place) -> Value {
+    json(&place.read("runs/tiny/results.json"))
+}
+
+#[cfg(unix)]
+#[test]
+fn run_interrupted_after_an_epoch_resumes_to_the_same_end() {
+    let whole = Place::with(&slow());
+    whole.succeed(&["run", "m.toml", "-q"]);
+
+    let place = Place::with(&slow());
+    let mut child = place.command(&["run", "m.toml"]).spawn().expect("the binary runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    // The line of the second epoch: the checkpoint of the first is written by then.
+    let second = lines.by_ref().map_while(Result::ok).find(|line| line.contains(" 2/4 "));
+    assert!(second.is_some(), "the teacher has a second epoch");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("`kill` runs");
+    assert!(sent.success());
+    assert_eq!(child.wait().expect("the binary ends").code(), None, "it ended by the signal");
+
+    json(&place.read("runs/tiny/seed-0/trainer.json"));
+    let said = place.succeed(&["run", "m.toml", "--resume"]);
+    let first = said.err.lines().next().unwrap_or_default();
+    assert!(first.starts_with("teacher ") && first.contains(" updates, goes on after epoch "), "{first}");
+    assert_eq!(results(&place), results(&whole));
+}
+
+#[test]
+fn run_resumed_at_its_end_gives_the_same_results() {
+    let place = Place::with(TINY);
+    place.succeed(&["run", "m.toml", "-q"]);
+    let before = results(&place);
+    place.succeed(&["run", "m.toml", "--resume", "-q"]);
+    assert_eq!(results(&place), before);
+    assert!(!place.path("runs/tiny.1").exists());
+}
+
+#[test]
+fn run_resumed_without_checkpoint_starts_anew_and_says_so() {
+    let said = Place::with(TINY).succeed(&["run", "m.toml", "--resume"]);
+    assert!(
+        said.err.starts_with("note: nothing to go on with in runs/tiny, so this run starts anew\n"),
+        "{}",
+        said.err
+    );
+}
