@@ -124,7 +124,8 @@ fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
     let bare = |line: &str| {
         let line = line.trim_start();
-        let cut = line.match_indices("//").map(|(at, _)| at).find(|at| line[..*at].matches('"').count() % 2 == 0);
+        let cut =
+            line.match_indices("//").map(|(at, _)| at).find(|at| line[..*at].matches('"').count().is_multiple_of(2));
         line[..cut.unwrap_or(line.len())].to_owned()
     };
     text.lines().map(bare).collect::<Vec<_>>().join("\n")

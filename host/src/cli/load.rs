@@ -12,6 +12,10 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
+    fn new(found: Diagnostics, sources: Sources) -> Box<Wrong> {
+        Box::new(Wrong { found, sources })
+    }
+
     /// Prints everything that was found.
     pub(super) fn print(&self) {
         let errors = self.found.iter().filter(|one| one.severity == Severity::Error).count();
@@ -21,14 +25,14 @@ impl Wrong {
 }
 
 /// Loads the manifest, its data and plugins.
-pub(super) fn open(args: &ManifestArgs) -> Result<Setup, Wrong> {
+pub(super) fn open(args: &ManifestArgs) -> Result<Setup, Box<Wrong>> {
     let (manifest, sources) = manifest::load(&args.manifest, &args.set)
-        .map_err(|error| Wrong { found: error.diagnostics().clone(), sources: error.sources().clone() })?;
-    Setup::open(manifest, sources, args.allow_abort).map_err(|wrong| Wrong { found: wrong.0, sources: wrong.1 })
+        .map_err(|error| Wrong::new(error.diagnostics().clone(), error.sources().clone()))?;
+    Setup::open(manifest, sources, args.allow_abort).map_err(|wrong| Wrong::new(wrong.0, wrong.1))
 }
 
 /// Plans the run of a seed; gives warnings beside it.
-pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Wrong> {
+pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Box<Wrong>> {
     let with_warnings = |found: Diagnostics| {
         let mut all = setup.sources.warnings().clone();
         all.extend(found);
@@ -36,7 +40,7 @@ pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostic
     };
     match plan(setup, seed) {
         Ok((run, found)) => Ok((run, with_warnings(found))),
-        Err(found) => Err(Wrong { found: with_warnings(found), sources: setup.sources.clone() }),
+        Err(found) => Err(Wrong::new(with_warnings(found), setup.sources.clone())),
     }
 }
 

@@ -105,7 +105,7 @@ fn eval_part(args: &EvalArgs) -> Result<ExitCode, EvalError> {
     let text = args.part.as_deref().unwrap_or_default();
     let parsed = text.split_once('/').and_then(|(kind, name)| Some((Kind::from_name(kind)?, name)));
     let Some((kind, name)) = parsed else {
-        let hint = "write `loss/kd`; kinds are loss, connector, module and distiller";
+        let hint = "write `KIND/NAME`; kinds are loss, connector, module and distiller";
         print_error(&format!("`{text}` is no part"), &[], Some(hint));
         return Ok(ExitCode::from(WRONG));
     };

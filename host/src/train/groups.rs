@@ -83,25 +83,16 @@ pub(super) fn unmatched_own<'p>(term: &BoundTerm, patterns: &'p [String]) -> Opt
 
 fn model_members(scene: &Scene<'_>, name: &str) -> Vec<Member> {
     let Some(model) = scene.models.get(name) else { return vec![] };
-    let sets = model.network.sets().into_iter();
-    let of_set = |(prefix, set): (String, Rc<ParamSet>)| {
-        let member = move |inner: String| {
-            let path = format!("{prefix}{inner}");
-            Member {
-                set: set.clone(),
-                name: inner,
-                full: format!("{name}.{path}"),
-                owner: name.to_owned(),
-                path: Some(path),
-            }
-        };
-        member
+    let member = |prefix: &str, set: &Rc<ParamSet>, inner: String| {
+        let path = format!("{prefix}{inner}");
+        let full = format!("{name}.{path}");
+        Member { set: set.clone(), name: inner, full, owner: name.to_owned(), path: Some(path) }
     };
-    sets.flat_map(|(prefix, set)| {
-        let names = set.names(ParamKind::Parameter);
-        names.into_iter().map(of_set((prefix, set))).collect::<Vec<_>>()
-    })
-    .collect()
+    let of_set = |(prefix, set): &(String, Rc<ParamSet>)| {
+        let names = set.names(ParamKind::Parameter).into_iter();
+        names.map(|inner| member(prefix, set, inner)).collect::<Vec<_>>()
+    };
+    model.network.sets().iter().flat_map(of_set).collect()
 }
 
 fn term_members(term: &BoundTerm) -> Vec<Member> {

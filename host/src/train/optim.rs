@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn clip_brings_all_gradients_to_one_norm() {
         let set = set();
-        let members = vec![member("a", &[1, 1], &set), member("b", &[1, 1], &set)];
+        let members = [member("a", &[1, 1], &set), member("b", &[1, 1], &set)];
         let mut both = gradients(3.0, &members[..1]);
         both.extend(gradients(4.0, &members[1..]));
         assert_eq!(clip(&mut both, 1.0).expect("a norm"), 5.0);

@@ -52,7 +52,7 @@ impl StageRunner<'_> {
         &self,
         index: usize,
         start: Position,
-        optimizers: &mut Vec<Optimizer>,
+        optimizers: &mut [Optimizer],
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
         let stage = &self.run.stages[index];

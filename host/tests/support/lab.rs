@@ -44,9 +44,11 @@ optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9 }
 pub fn plugin(package: &str) -> &'static Path {
     static BUILT: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        let packages = ["general", "stillhouse-basics", "stillhouse-kd", "stillhouse-fitnet"];
-        let packages = packages.iter().flat_map(|name| ["-p".to_owned(), (*name).to_owned()]);
-        cargo(&["build".to_owned()], packages.collect(), &[])
+        let of =
+            |package: &str| cargo(&["build".to_owned(), "--lib".to_owned()], vec!["-p".into(), package.into()], &[]);
+        let mut built = of("general");
+        built.extend(of("stillhouse-basics"));
+        built
     });
     built.get(package).unwrap_or_else(|| panic!("no plugin `{package}` was built"))
 }
@@ -276,9 +278,8 @@ impl Weights {
     /// Largest difference of two files of the same tensors.
     pub fn distance(&self, other: &Weights) -> f32 {
         assert_eq!(self.names(), other.names());
-        let of = |(a, b): (&(Vec<usize>, Vec<f32>), &(Vec<usize>, Vec<f32>))| {
-            a.1.iter().zip(&b.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-        };
+        type Values = (Vec<usize>, Vec<f32>);
+        let of = |(a, b): (&Values, &Values)| a.1.iter().zip(&b.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         self.0.values().zip(other.0.values()).map(of).fold(0.0, f32::max)
     }
 }
