@@ -54,11 +54,11 @@ ports
   teacher            tap of the teacher, `logits` unless bound
 
 settings
-  temperature = 4.0  number
+  temperature = 4.0        number
       Softens both distributions; above 0.
-  reduction          batchmean | mean | sum | none, optional
+  reduction = \"batchmean\"  batchmean | mean | sum | none
       How the values of all elements become one.
-  t_squared = true   boolean
+  t_squared = true         boolean
       Multiply by the square of the temperature, so that gradients keep their size when it changes.
 
 in a manifest

@@ -4,10 +4,11 @@ use crate::features::{as_map, map_dims, pair};
 use crate::lambda::Lambda;
 use crate::regressor::{Layers, Regressor};
 use crate::soft_cross_entropy::{check_temperature, soft_cross_entropy};
+use serde::Serialize;
 use stillhouse_plugin::prelude::*;
 
 /// How a student's map comes to the teacher's shape.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RegressorKind {
     /// A convolution as of the connector `conv_regressor`.
@@ -20,7 +21,7 @@ pub enum RegressorKind {
 }
 
 /// The regressor of the hint stage.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegressorConfig {
     /// How a student's map comes to the teacher's shape.
@@ -40,7 +41,7 @@ impl Default for RegressorConfig {
 }
 
 /// How squared errors become the hint term.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HintReduction {
     /// Half of the sum over a sample, mean over the batch (the paper's Eq. 3).

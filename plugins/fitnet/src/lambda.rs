@@ -1,5 +1,6 @@
 //! The weight of the soft term, from stage's start to end.
 
+use serde::Serialize;
 use stillhouse_plugin::desc::{Unit, WeightPlan};
 use stillhouse_plugin::ensure;
 use stillhouse_plugin::prelude::{Deserialize, JsonSchema, Result};
@@ -12,7 +13,7 @@ use stillhouse_plugin::prelude::{Deserialize, JsonSchema, Result};
 ///          initial - (initial - final) / (saturate - start + 1) * (c - start + 1)     c < saturate
 ///          final                                                                      otherwise
 /// ```
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lambda {
     /// Value before `start`; at least 0.

@@ -1,10 +1,11 @@
 //! Squared error.
 
 use crate::features::pair;
+use serde::Serialize;
 use stillhouse_plugin::prelude::*;
 
 /// How the squares of all elements become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
     /// Mean over all elements.

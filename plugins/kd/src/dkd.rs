@@ -1,13 +1,14 @@
 //! Soft targets, decoupled.
 
 use crate::logits::{check_temperature, pair};
+use serde::Serialize;
 use stillhouse_plugin::prelude::*;
 
 /// Stands for minus infinity at the label's place: finite, so that no infinity meets a zero, and out of reach of any logit.
 const MASKED: f64 = -1e30;
 
 /// How the values of all elements become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DkdReduction {
     /// Sum over everything, divided by the samples of the batch.

@@ -1,10 +1,11 @@
 //! Soft targets.
 
 use crate::logits::{check_temperature, pair};
+use serde::Serialize;
 use stillhouse_plugin::prelude::*;
 
 /// How the values of all elements become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
     /// Sum over everything, divided by the samples of the batch.
