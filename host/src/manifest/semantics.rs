@@ -189,7 +189,7 @@ impl<'m> Checker<'m> {
         }
     }
 
-    /// A term of a phase may be one value of a distiller: `crkd.adversarial`.
+    /// A term of a phase may be one value of a distiller: `<term>.<inner>`.
     fn phase(&mut self, phase: &Phase, stage: &Stage, path: &ManifestPath) {
         let manifest = self.manifest;
         let outer = |term: &String| term.split('.').next().unwrap_or(term).to_owned();

@@ -96,7 +96,7 @@ impl BoundTerm {
         if self.plan.terms.is_empty() { vec![TermPlan::new("")] } else { self.plan.terms.clone() }
     }
 
-    /// Name in logs: `kd`, or `fitnet.hint` for an inner term.
+    /// Name in logs: the term's, or `<term>.<inner>` for an inner term.
     pub fn label(&self, inner: &str) -> String {
         if inner.is_empty() { self.name.clone() } else { format!("{}.{inner}", self.name) }
     }
