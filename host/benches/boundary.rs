@@ -4,8 +4,10 @@
 //! ```text
 //! cargo build --release && cargo bench -p stillhouse --bench boundary
 //! ```
-//! Three columns, interleaved, medians: through the plugin; the same operations called directly; and candle's own operations
-//! (`candle_nn::ops::log_softmax` and so on) as one would write the loss without Stillhouse.
+//! Four columns, interleaved, medians: a step of training, which crosses the boundary once for each combination of shapes and
+//! then repeats the graph; a crossing each time, as a part that draws random numbers or reads values needs; the same operations
+//! called directly; and candle's own operations (`candle_nn::ops::log_softmax` and so on) as one would write the loss without
+//! Stillhouse.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use std::hint::black_box;
@@ -32,8 +34,15 @@ fn main() {
         std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_path_buf())).unwrap_or_default();
     let registry = Registry::discover(&SearchPaths::usual(&[folder]), false, RESERVED_TERM_KEYS);
     println!(
-        "{:<28} {:>10} {:>10} {:>10} {:>9} {:>9}",
-        "loss, shape", "plugin us", "direct us", "candle us", "/ direct", "/ candle"
+        "{:<16} {:>10} {:>12} {:>10} {:>10} {:>14} {:>16} {:>14}",
+        "loss, shape",
+        "plugin us",
+        "crossing us",
+        "direct us",
+        "candle us",
+        "plugin/direct",
+        "crossing/direct",
+        "plugin/candle"
     );
     compare(&registry, "kd", &[128, 100], Box::new(kd_direct), Box::new(kd_candle));
     compare(&registry, "mse", &[64, 128], Box::new(mse_direct), Box::new(mse_candle));
@@ -45,27 +54,27 @@ fn compare(registry: &Registry, name: &str, shape: &[usize], direct: Loss<'_>, c
         Err(message) => return println!("{name}: {message}"),
     };
     let moment = Moment { training: true, ..Moment::default() };
-    let plugin: Loss<'_> = Box::new(|student, teacher| {
-        let port = |name: &str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
-        let given = part.run(&moment, &[port("student", student), port("teacher", teacher)]);
+    let through = |student: &Tensor, teacher: &Tensor, again: bool| {
+        let port =
+            |name: &'static str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
+        let ports = [port("student", student), port("teacher", teacher)];
+        let given = if again { part.run(&moment, &ports) } else { part.cross(&moment, &ports) };
         let given = given.map_err(|error| candle_core::Error::Msg(error.to_string()))?;
-        given
-            .terms
-            .into_iter()
-            .next()
-            .map(|(_, tensor)| tensor)
-            .ok_or_else(|| candle_core::Error::Msg("no term".into()))
-    });
+        let term = given.terms.into_iter().next().map(|(_, tensor)| tensor);
+        term.ok_or_else(|| candle_core::Error::Msg("no term".into()))
+    };
+    let plugin: Loss<'_> = Box::new(|student, teacher| through(student, teacher, true));
+    let crossing: Loss<'_> = Box::new(|student, teacher| through(student, teacher, false));
     let student = Var::randn(0f32, 2., shape, &Device::Cpu).expect("a variable");
     let teacher = Tensor::randn(0f32, 2., shape, &Device::Cpu).expect("a tensor");
-    let ways = [plugin, direct, candle];
+    let ways = [plugin, crossing, direct, candle];
     let values: Vec<f32> =
         ways.iter().map(|way| way(&student, &teacher).and_then(|loss| loss.to_scalar()).expect("a loss")).collect();
     assert!(
         values.iter().all(|value| (value - values[0]).abs() < 1e-4 * values[0].abs()),
         "the ways differ: {values:?}"
     );
-    let mut times = [vec![], vec![], vec![]];
+    let mut times = [vec![], vec![], vec![], vec![]];
     for round in 0..ROUNDS {
         // Each goes first in turn, and once unmeasured: whoever ran before leaves caches and allocator to the next.
         for which in (0..ways.len()).map(|i| (i + round) % ways.len()) {
@@ -80,9 +89,10 @@ fn compare(registry: &Registry, name: &str, shape: &[usize], direct: Loss<'_>, c
         }
     }
     let ratio = |a: usize, b: usize| median(times[a].iter().zip(&times[b]).map(|(x, y)| x / y).collect());
-    let [plugin, direct, candle] = times.each_ref().map(|times| median(times.clone()));
+    let [plugin, crossing, direct, candle] = times.each_ref().map(|times| median(times.clone()));
     let label = format!("{name} {shape:?}");
-    println!("{label:<28} {plugin:>10.1} {direct:>10.1} {candle:>10.1} {:>9.3} {:>9.3}", ratio(0, 1), ratio(0, 2));
+    print!("{label:<16} {plugin:>10.1} {crossing:>12.1} {direct:>10.1} {candle:>10.1}");
+    println!(" {:>14.3} {:>16.3} {:>14.3}", ratio(0, 2), ratio(1, 2), ratio(0, 3));
 }
 
 fn bind(registry: &Registry, name: &str, shape: &[usize]) -> std::result::Result<BoundPart, String> {

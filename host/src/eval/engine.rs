@@ -68,7 +68,7 @@ impl<'a> Engine<'a> {
     pub(super) fn run(
         &mut self,
         node: &Node,
-        ports: &[PortIn],
+        ports: &[PortIn<'_>],
         alias: Alias<'_>,
         all: bool,
     ) -> Result<Given, EvalError> {

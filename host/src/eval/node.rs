@@ -1,7 +1,7 @@
 //! A part of an evaluation: made, and what it reads.
 
 use super::error::EvalError;
-use crate::ops::{BoundPart, Moment, ParamSet, PortIn, TracePort, host_api, meta_of};
+use crate::ops::{BoundPart, Moment, ParamSet, PortIn, TracePort, host_api};
 use crate::plugin::Registry;
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
@@ -55,20 +55,15 @@ impl Node {
     }
 
     /// Shows the part its inputs, as a stage's plan does.
-    pub(super) fn bind(&self, ports: &[PortIn]) -> Result<(), EvalError> {
-        let moment = Moment { training: true, stage: String::new(), phase: String::new(), ..self.moment.clone() };
-        let shown = |port: &&PortIn| !port.name.starts_with("state.");
-        let trace = |port: &PortIn| TracePort {
-            name: port.name.clone(),
-            values: port.values.iter().map(meta_of).collect(),
-            frames: port.frames,
-        };
-        Ok(self.part.bind(&moment, &ports.iter().filter(shown).map(trace).collect::<Vec<_>>())?)
+    pub(super) fn bind(&self, ports: &[PortIn<'_>]) -> Result<(), EvalError> {
+        let moment = Moment { training: true, stage: "".into(), phase: "".into(), ..self.moment.clone() };
+        let shown = |port: &&PortIn<'_>| !port.name.starts_with("state.");
+        Ok(self.part.bind(&moment, &ports.iter().filter(shown).map(TracePort::of).collect::<Vec<_>>())?)
     }
 
     /// Runs the part, as a step does.
-    pub(super) fn run(&self, ports: &[PortIn]) -> Result<crate::ops::Given, EvalError> {
-        let ports: Vec<PortIn> = ports.iter().filter(|port| port.name != "replaced").cloned().collect();
+    pub(super) fn run(&self, ports: &[PortIn<'_>]) -> Result<crate::ops::Given, EvalError> {
+        let ports: Vec<PortIn<'_>> = ports.iter().filter(|port| port.name != "replaced").cloned().collect();
         Ok(self.part.run(&self.moment, &ports)?)
     }
 
@@ -80,8 +75,8 @@ impl Node {
 
 impl Socket {
     /// The values of a port. Where the port is over time, each value has its frames along the second dimension.
-    pub(super) fn port(&self, values: Vec<Tensor>) -> Result<PortIn, EvalError> {
-        let name = self.name.clone();
+    pub(super) fn port(&self, values: Vec<Tensor>) -> Result<PortIn<'static>, EvalError> {
+        let name = self.name.clone().into();
         if !self.over_time {
             return Ok(PortIn { name, values, frames: 1 });
         }
@@ -121,11 +116,12 @@ fn sockets(kind: Kind, ports: &[Port]) -> Vec<Socket> {
 
 /// The first stage and phase of a plan, unless others are named.
 fn placed(moment: Moment, plan: &Plan) -> Moment {
-    let or_first = |named: String, first: Option<&String>| {
-        if named.is_empty() { first.cloned().unwrap_or_default() } else { named }
+    let or_first = |named: Rc<str>, first: Option<&String>| match first {
+        Some(first) if named.is_empty() => first.as_str().into(),
+        _ => named,
     };
     let stage = or_first(moment.stage.clone(), plan.stages.first().map(|stage| &stage.name));
-    let own = plan.stages.iter().find(|own| own.name == stage).map_or(&[][..], |own| &own.phases);
+    let own = plan.stages.iter().find(|own| *own.name == *stage).map_or(&[][..], |own| &own.phases);
     let phase = or_first(moment.phase.clone(), own.first().or(plan.phases.first()).map(|phase| &phase.name));
     Moment { stage, phase, ..moment }
 }

@@ -61,8 +61,8 @@ pub fn run_part(registry: &Registry, eval: PartEval) -> Result<EvalReport, EvalE
     let moment = Moment {
         training: eval.training,
         steps_per_epoch: 1,
-        stage: eval.stage.clone(),
-        phase: eval.phase.clone(),
+        stage: eval.stage.as_str().into(),
+        phase: eval.phase.as_str().into(),
         ..Moment::default()
     };
     let config = config(&eval.config_json)?;
@@ -105,7 +105,7 @@ fn config(json: &str) -> Result<serde_json::Map<String, Value>, EvalError> {
     }
 }
 
-fn ports(engine: &mut Engine<'_>, node: &Node, kind: Kind) -> Result<Vec<PortIn>, EvalError> {
+fn ports(engine: &mut Engine<'_>, node: &Node, kind: Kind) -> Result<Vec<PortIn<'static>>, EvalError> {
     let file = engine.file;
     let states = file.names().filter_map(|name| name.strip_prefix("input.")).filter(|name| name.starts_with("state."));
     let states: Vec<Socket> = if kind == Kind::Module { states.map(Socket::state).collect() } else { vec![] };

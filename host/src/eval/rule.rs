@@ -122,8 +122,8 @@ impl Run<'_> {
             training: self.case.training,
             steps_per_epoch: 1,
             samples: samples.map_err(|message| wrong("samples", message))?.unwrap_or(0.0) as u64,
-            stage: part.stage.clone(),
-            phase: part.phase.clone(),
+            stage: part.stage.as_str().into(),
+            phase: part.phase.as_str().into(),
             ..Moment::default()
         };
         let spec = Spec { label: part.name().into(), kind: part.kind, use_: part.use_.clone(), config, moment };
@@ -155,7 +155,7 @@ impl Run<'_> {
         self.run(part, &node, &ports)
     }
 
-    fn run(&mut self, part: &PartRule, node: &Node, ports: &[PortIn]) -> Result<(), EvalError> {
+    fn run(&mut self, part: &PartRule, node: &Node, ports: &[PortIn<'_>]) -> Result<(), EvalError> {
         let file = &self.case.tensors;
         let alias = |name: &str| -> Vec<String> {
             let of = |(pattern, names): (&String, &OneOrMany<String>)| {

@@ -5,6 +5,7 @@ use super::network::{Network, NetworkError};
 use crate::graph::{Graph, LayerKind, Source};
 use crate::ops::{Emitted, Moment, ParamKind, ParamSet, PortIn, Staged};
 use candle_core::Tensor;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
@@ -140,10 +141,10 @@ impl Network {
         let slot = self.modules.get(&index).ok_or_else(missing)?;
         let training = spec.training && !self.is_frozen(index, spec);
         let moment = &Moment { training, ..moment.clone() };
-        let port = |name: String, value: &Tensor| PortIn { name, values: vec![value.clone()], frames: 1 };
+        let port = |name: Cow<'static, str>, value: &Tensor| PortIn { name, values: vec![value.clone()], frames: 1 };
         let mut ports = vec![port("input".into(), inputs.first().ok_or_else(missing)?)];
         let state = states.get(&index).into_iter().flatten();
-        ports.extend(state.map(|(name, value)| port(format!("state.{name}"), value)));
+        ports.extend(state.map(|(name, value)| port(format!("state.{name}").into(), value)));
         let given = slot.part.run(moment, &ports)?;
         let finish = |value: Tensor| if spec.track { value } else { value.detach() };
         for (name, value) in given.values {

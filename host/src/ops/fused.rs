@@ -4,6 +4,7 @@ use super::native::{GradSlots, ManyOp, packed_custom_op};
 use super::session::{Session, Value};
 use super::trace::Node;
 use candle_core::Tensor;
+use std::sync::Arc;
 use stillhouse_plugin::abi::abi_stable::std_types::{RSlice, RSliceMut};
 use stillhouse_plugin::abi::{FusedBox, View, ViewMut, code};
 use stillhouse_plugin::op::{DType, Meta};
@@ -28,12 +29,13 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
     if let Some(trace) = &session.trace {
         let inputs =
             values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
-        let node = Node::Fused { name: name.into(), inputs };
-        return Value::Symbolic(trace.borrow_mut().push(node, Meta::new(shape, first.dtype)));
+        let meta = Meta::new(shape.clone(), first.dtype);
+        let op = FusedOp { name: name.into(), shape, op: Arc::new(op) };
+        return Value::Symbolic(trace.borrow_mut().push(Node::Fused { op, inputs }, meta));
     }
     let tensors: Vec<&Tensor> =
         values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
-    match packed_custom_op(&tensors, &shape, Box::new(Crossing { name: name.into(), shape: shape.clone(), op })) {
+    match (FusedOp { name: name.into(), shape, op: Arc::new(op) }).run(&tensors) {
         Ok(tensor) => Value::Concrete(tensor),
         Err(error) => {
             let text = error.to_string();
@@ -43,11 +45,19 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
     }
 }
 
-struct Crossing {
+/// A plugin's own operation with its settings.
+#[derive(Clone)]
+pub struct FusedOp {
     name: String,
     /// Of the result.
     shape: Vec<usize>,
-    op: FusedBox,
+    op: Arc<FusedBox>,
+}
+
+impl std::fmt::Debug for FusedOp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FusedOp({} -> {:?})", self.name, self.shape)
+    }
 }
 
 /// What happened, without the operation's name, which the caller adds.
@@ -65,7 +75,12 @@ fn view_mut<'a, T>(values: Option<&mut [T]>, shape: &'a [usize], dtype: DType) -
 /// Inputs, their shapes, the output and its gradient.
 type Past<'a, T> = (&'a [&'a [T]], &'a [&'a [usize]], &'a [T], &'a [T]);
 
-impl Crossing {
+impl FusedOp {
+    /// One node of candle's tape.
+    pub(super) fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
+        packed_custom_op(inputs, &self.shape, Box::new(self.clone()))
+    }
+
     fn forward<T>(&self, ins: &[&[T]], shapes: &[&[usize]], out: &mut [T], dtype: DType) -> Outcome {
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
         let out = view_mut(Some(out), &self.shape, dtype);
@@ -83,7 +98,7 @@ impl Crossing {
     }
 }
 
-impl ManyOp for Crossing {
+impl ManyOp for FusedOp {
     fn name(&self) -> &str {
         &self.name
     }

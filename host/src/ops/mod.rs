@@ -10,6 +10,7 @@ mod init;
 pub mod native;
 mod params;
 mod part;
+mod replay;
 mod session;
 mod table;
 mod trace;

@@ -2,9 +2,11 @@
 
 use super::error::OpError;
 use super::params::ParamSet;
+use super::replay::{Replays, is_traceable};
 use super::session::{Emitted, Moment, Opening, Session, Stage, Staged, Value};
 use super::trace::{Leaf, Trace};
 use candle_core::Tensor;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use stillhouse_plugin::abi::abi_stable::std_types::RSlice;
@@ -18,13 +20,14 @@ pub struct BoundPart {
     desc: Desc,
     part: RefCell<PartBox>,
     params: Rc<ParamSet>,
+    replays: RefCell<Replays>,
 }
 
 /// Values of a port for a run: tap by tap, each with all its frames.
 #[derive(Debug, Clone)]
-pub struct PortIn {
+pub struct PortIn<'a> {
     /// Name of the port.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// `taps * frames` values.
     pub values: Vec<Tensor>,
     /// Frames of each tap; 1 without time.
@@ -40,6 +43,17 @@ pub struct TracePort {
     pub values: Vec<Meta>,
     /// Frames of each tap; 1 without time.
     pub frames: usize,
+}
+
+impl TracePort {
+    /// The shapes of values.
+    pub fn of(port: &PortIn<'_>) -> TracePort {
+        TracePort {
+            name: port.name.clone().into_owned(),
+            values: port.values.iter().map(super::eager::meta_of).collect(),
+            frames: port.frames,
+        }
+    }
 }
 
 /// What a part gave in a run.
@@ -76,7 +90,7 @@ pub type Call<'a> = &'a Moment;
 impl BoundPart {
     /// A part that is not bound yet. `label` names it in errors (`` `hint` (`mse`) ``).
     pub fn new(label: &str, desc: Desc, part: PartBox, params: Rc<ParamSet>) -> BoundPart {
-        BoundPart { label: label.into(), desc, part: RefCell::new(part), params }
+        BoundPart { label: label.into(), desc, part: RefCell::new(part), params, replays: RefCell::default() }
     }
 
     /// Its description.
@@ -143,15 +157,32 @@ impl BoundPart {
         })
     }
 
-    /// Runs the part.
+    /// Runs the part; where its graph is known for these shapes, the graph.
     ///
     /// # Errors
     /// What the part says, or results that its kind must not give.
-    pub fn run(&self, moment: Call<'_>, ports: &[PortIn]) -> Result<Given, OpError> {
+    pub fn run(&self, moment: Call<'_>, ports: &[PortIn<'_>]) -> Result<Given, OpError> {
+        if let Some(given) = self.replays.borrow().run(ports, &self.params) {
+            return Ok(given);
+        }
+        let given = self.cross(moment, ports)?;
+        if !self.desc.dynamic && is_traceable(ports) && self.replays.borrow().is_new(ports) {
+            let shapes: Vec<TracePort> = ports.iter().map(TracePort::of).collect();
+            let traced = self.trace(moment, &shapes).ok();
+            self.replays.borrow_mut().learn(ports, traced, &self.params, &given);
+        }
+        Ok(given)
+    }
+
+    /// Runs the part through the boundary.
+    ///
+    /// # Errors
+    /// As [`BoundPart::run`].
+    pub fn cross(&self, moment: Call<'_>, ports: &[PortIn<'_>]) -> Result<Given, OpError> {
         self.within(Stage::Run, false, moment, |session| {
             let put = |value: &Tensor| session.put(Value::Concrete(value.clone()));
             let handles: Vec<Vec<Handle>> = ports.iter().map(|port| port.values.iter().map(put).collect()).collect();
-            let values = port_values(ports.iter().map(|port| (port.name.as_str(), port.frames)), &handles);
+            let values = port_values(ports.iter().map(|port| (port.name.as_ref(), port.frames)), &handles);
             let named = self.part.borrow().run(session.ctx(), RSlice::from_slice(&values)).into_result();
             let named = self.finish(session, named)?;
             let mut given = Given {
@@ -165,7 +196,7 @@ impl BoundPart {
                     return Err(self.wrong("gave a value of another call".into()));
                 };
                 self.check(result, &super::eager::meta_of(&tensor))?;
-                given.take(result, tensor);
+                given.take(result.role, result.name.to_string(), tensor);
             }
             Ok(given)
         })
@@ -230,9 +261,8 @@ impl BoundPart {
 }
 
 impl Given {
-    fn take(&mut self, result: &Named, tensor: Tensor) {
-        let name = result.name.to_string();
-        match result.role {
+    pub(super) fn take(&mut self, role: u32, name: String, tensor: Tensor) {
+        match role {
             role::TERM => self.terms.push((name, tensor)),
             role::OUTPUT => self.output = Some(tensor),
             role::STATE => self.state.push((name, tensor)),

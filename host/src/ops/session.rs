@@ -25,9 +25,9 @@ pub struct Moment {
     /// Samples of the training set.
     pub samples: u64,
     /// Name of the stage, as the part knows it.
-    pub stage: String,
+    pub stage: Rc<str>,
     /// Name of the phase.
-    pub phase: String,
+    pub phase: Rc<str>,
     /// Seed of the run.
     pub seed: u64,
 }
@@ -241,14 +241,22 @@ impl Session {
         self.error.borrow_mut().take()
     }
 
+    /// Notes that the call asks for, or does, something that a repetition of its operations would lack.
+    pub(super) fn varies(&self) {
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().set_varying();
+        }
+    }
+
     /// A value that no operation made: a node of the trace, or the tensor itself.
     pub(super) fn leaf(&self, leaf: Leaf, meta: Meta, tensor: impl FnOnce() -> candle_core::Result<Tensor>) -> Value {
-        if let Some(trace) = &self.trace {
+        if let (Some(trace), true) = (&self.trace, leaf != Leaf::Constant) {
             return Value::Symbolic(trace.borrow_mut().push(Node::Leaf(leaf), meta));
         }
-        match tensor() {
-            Ok(tensor) => Value::Concrete(tensor),
-            Err(error) => {
+        match (tensor(), &self.trace) {
+            (Ok(tensor), Some(trace)) => Value::Symbolic(trace.borrow_mut().push_constant(tensor, meta)),
+            (Ok(tensor), None) => Value::Concrete(tensor),
+            (Err(error), _) => {
                 self.fail(code::OPERATION, error.to_string());
                 Value::Poisoned
             }

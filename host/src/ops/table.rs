@@ -255,7 +255,7 @@ fn find_state(session: &Session, name: &str) -> Option<Handle> {
     };
     let leaf = match session.params.get(name).map(|entry| entry.kind) {
         Some(ParamKind::Parameter) => Leaf::State(name.into()),
-        _ => Leaf::Constant,
+        _ => Leaf::Buffer(name.into()),
     };
     let tensor = || session.params.value(name).ok_or_else(|| candle_core::Error::Msg(format!("no `{name}`")));
     Some(session.put(session.leaf(leaf, meta, tensor)))
@@ -286,6 +286,7 @@ extern "C" fn state(ctx: Ctx, name: RStr<'_>) -> Handle {
 
 /// Checks that `name` is a buffer and that this is a step, then stages what `change` makes of the values.
 fn stage(session: &Session, name: &str, handles: &[Handle], change: impl FnOnce(String, Vec<Tensor>) -> Staged) {
+    session.varies();
     let is_buffer = session.params.get(name).is_some_and(|entry| entry.kind == ParamKind::Buffer);
     if !is_buffer {
         return session.fail(code::MISUSE, format!("the part has no buffer `{name}` to set"));
@@ -369,20 +370,25 @@ extern "C" fn random(
             Tensor::from_vec(values, meta.shape.as_slice(), session.params.device())?
                 .to_dtype(to_candle_dtype(meta.dtype))
         };
+        session.varies();
         if kind > 2 {
             session.fail(code::UNSUPPORTED, format!("host {ABI_MAJOR}.{ABI_MINOR} has no distribution {kind}"));
             return Some(session.put(Value::Poisoned));
         }
-        Some(session.put(session.leaf(Leaf::Constant, meta.clone(), make)))
+        Some(session.put(session.leaf(Leaf::Random, meta.clone(), make)))
     })
 }
 
 extern "C" fn seed(ctx: Ctx, purpose: RStr<'_>) -> u64 {
-    inside(ctx, 0, |session| Some(generator(session, purpose.as_str()).next_u64()))
+    inside(ctx, 0, |session| {
+        session.varies();
+        Some(generator(session, purpose.as_str()).next_u64())
+    })
 }
 
 extern "C" fn step_info(ctx: Ctx, info: &mut StepInfo) {
     inside(ctx, (), |session| {
+        session.varies();
         let moment = &session.moment;
         *info = StepInfo {
             epoch: moment.epoch,
@@ -398,9 +404,10 @@ extern "C" fn step_info(ctx: Ctx, info: &mut StepInfo) {
 
 extern "C" fn text(ctx: Ctx, key: u32) -> RString {
     inside(ctx, RString::new(), |session| {
+        session.varies();
         Some(match key {
-            text_keys::STAGE => session.moment.stage.as_str().into(),
-            text_keys::PHASE => session.moment.phase.as_str().into(),
+            text_keys::STAGE => session.moment.stage.as_ref().into(),
+            text_keys::PHASE => session.moment.phase.as_ref().into(),
             text_keys::TERM => session.params.owner().into(),
             text_keys::HOST_VERSION => env!("CARGO_PKG_VERSION").into(),
             _ => RString::new(),
@@ -410,6 +417,7 @@ extern "C" fn text(ctx: Ctx, key: u32) -> RString {
 
 extern "C" fn emit(ctx: Ctx, name: RStr<'_>, value: Handle) {
     inside(ctx, (), |session| {
+        session.varies();
         if let Value::Concrete(tensor) = session.get(value) {
             match kept(&tensor) {
                 Ok(value) => session.emitted.borrow_mut().push(Emitted { name: name.into(), value }),
@@ -422,6 +430,7 @@ extern "C" fn emit(ctx: Ctx, name: RStr<'_>, value: Handle) {
 
 extern "C" fn log(ctx: Ctx, level: u32, line: RStr<'_>) {
     inside(ctx, (), |session| {
+        session.varies();
         session.log.borrow_mut().push((level, line.into()));
         Some(())
     });

@@ -1,6 +1,8 @@
-//! What a part did with symbolic inputs: a graph of operations, for checks now and for executors later.
+//! What a part did with symbolic inputs: a graph of operations, for checks, and to be done again without the part.
 
-use std::collections::BTreeSet;
+use super::fused::FusedOp;
+use candle_core::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
 use stillhouse_plugin::op::{Meta, Op};
 
 /// Where a value comes from that no operation made.
@@ -15,10 +17,14 @@ pub enum Leaf {
         /// Which frame.
         frame: usize,
     },
-    /// A parameter or buffer of the part.
+    /// A parameter of the part.
     State(String),
-    /// A constant or random values.
+    /// A buffer of the part.
+    Buffer(String),
+    /// Values that the part brought.
     Constant,
+    /// Values drawn anew in each call.
+    Random,
 }
 
 /// One node.
@@ -37,8 +43,8 @@ pub enum Node {
     },
     /// An operation of the plugin's own.
     Fused {
-        /// Its name.
-        name: String,
+        /// The operation.
+        op: FusedOp,
         /// Its inputs.
         inputs: Vec<usize>,
     },
@@ -48,12 +54,36 @@ pub enum Node {
 #[derive(Debug, Default)]
 pub struct Trace {
     nodes: Vec<(Node, Meta)>,
+    constants: BTreeMap<usize, Tensor>,
+    varies: bool,
 }
 
 impl Trace {
     pub(super) fn push(&mut self, node: Node, meta: Meta) -> usize {
         self.nodes.push((node, meta));
         self.nodes.len() - 1
+    }
+
+    pub(super) fn push_constant(&mut self, value: Tensor, meta: Meta) -> usize {
+        let node = self.push(Node::Leaf(Leaf::Constant), meta);
+        self.constants.insert(node, value);
+        node
+    }
+
+    /// Notes that the part asked for something that differs from call to call, or did something besides computing.
+    pub(super) fn set_varying(&mut self) {
+        self.varies = true;
+    }
+
+    /// Whether equal shapes need not give this graph again: the part asked where training stands, drew random numbers,
+    /// changed a buffer, or wrote to the log.
+    pub fn varies(&self) -> bool {
+        self.varies
+    }
+
+    /// The values of a [`Leaf::Constant`].
+    pub fn constant(&self, node: usize) -> Option<&Tensor> {
+        self.constants.get(&node)
     }
 
     /// Node and result of an index.

@@ -170,7 +170,7 @@ fn behind_leaf(leaf: &Leaf, term: &BoundTerm, scene: &Scene<'_>, into_model: boo
             let Some(bound) = term.port(port) else { return vec![] };
             behind_read(bound, *tap, term, scene, into_model)
         }
-        Leaf::Constant => vec![],
+        Leaf::Buffer(_) | Leaf::Constant | Leaf::Random => vec![],
     }
 }
 

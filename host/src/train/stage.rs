@@ -187,8 +187,8 @@ impl StageRunner<'_> {
             frame: 0,
             training: true,
             samples: set.train.index_bound() as u64,
-            stage: stage.inner.clone(),
-            phase: String::new(),
+            stage: stage.inner.as_str().into(),
+            phase: "".into(),
             seed: self.run.seed,
         }
     }

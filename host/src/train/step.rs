@@ -101,7 +101,7 @@ impl<'a> Stepper<'a> {
             if !moment.step.is_multiple_of(phase.every) {
                 continue;
             }
-            let moment = Moment { phase: phase.name.clone(), ..moment.clone() };
+            let moment = Moment { phase: phase.name.as_str().into(), ..moment.clone() };
             self.phase(index, phase, fields, &moment, &mut cache, (lr_factor, norms, update), &mut report)?;
         }
         for staged in cache.values().flat_map(|forward| &forward.staged) {
@@ -267,15 +267,15 @@ impl<'a> Stepper<'a> {
     }
 
     /// Values of the ports, connectors applied. Where the phase does not update a model, its values carry no gradient.
-    fn ports(
+    fn ports<'t>(
         &self,
-        term: &BoundTerm,
+        term: &'t BoundTerm,
         fields: &Fields,
         moment: &Moment,
         cache: &Cache,
         into_model: bool,
         staged: &mut Vec<StagedIn>,
-    ) -> Result<Vec<PortIn>, TrainError> {
+    ) -> Result<Vec<PortIn<'t>>, TrainError> {
         let raw = |port: &super::term::BoundPort, read: &Read| -> Vec<Tensor> {
             let student = matches!(port.from, From::Student | From::StudentParameter) && into_model;
             let finish = |tensor: &Tensor| if student { tensor.clone() } else { tensor.detach() };
@@ -314,7 +314,7 @@ impl<'a> Stepper<'a> {
                 }
                 values.extend(series);
             }
-            ports.push(PortIn { name: port.name.clone(), values, frames });
+            ports.push(PortIn { name: port.name.as_str().into(), values, frames });
         }
         Ok(ports)
     }
@@ -328,10 +328,11 @@ fn connect(
     moment: &Moment,
     staged: &mut Vec<StagedIn>,
 ) -> Result<Tensor, TrainError> {
-    let port = |name: &str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
+    let port =
+        |name: &'static str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
     let mut x = value.clone();
     for part in &connector.chain {
-        let ports: Vec<PortIn> =
+        let ports: Vec<PortIn<'_>> =
             std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &end.detach()))).collect();
         let given = part.run(moment, &ports)?;
         staged.extend(given.staged.into_iter().map(|change| StagedIn { params: part.params().clone(), change }));
@@ -363,12 +364,12 @@ fn not_finite(
     value: f64,
     moment: &Moment,
     stage: &str,
-    ports: &[PortIn],
+    ports: &[PortIn<'_>],
 ) -> TrainError {
     let largest = |tensor: &Tensor| -> candle_core::Result<f64> {
         tensor.abs()?.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()
     };
-    let describe = |port: &PortIn| {
+    let describe = |port: &PortIn<'_>| {
         let value = port.values.first()?;
         let size = if value.dtype().is_float() {
             largest(value).map_or(String::new(), |max| format!(", largest magnitude {max:.4e}"))

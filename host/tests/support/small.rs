@@ -83,7 +83,13 @@ pub fn batch(stage: &StagePlan, views: &[(&str, &Tensor)], label: &Tensor) -> Fi
 
 /// Where a step stands.
 pub fn moment(stage: &StagePlan, step: usize) -> Moment {
-    Moment { step: step as u64, steps_per_epoch: 1000, training: true, stage: stage.inner.clone(), ..Moment::default() }
+    Moment {
+        step: step as u64,
+        steps_per_epoch: 1000,
+        training: true,
+        stage: stage.inner.as_str().into(),
+        ..Moment::default()
+    }
 }
 
 /// Steps of a stage; gives the total before each update.

@@ -1,5 +1,6 @@
 //! From faces to the one object that crosses, and from a crate's components to what its file exports.
 
+use super::config::{decode, parse, read, schema};
 use super::context::{BindCx, Cx, Door};
 use super::error::{Error, Result};
 use super::faces::{Component, Connector, Distiller, Loss, Module, State};
@@ -75,7 +76,7 @@ fn desc<C: Component>(kind: Kind, ports: Vec<Port>) -> Desc {
         name: C::NAME.into(),
         doc: C::DOC.into(),
         citation: C::CITATION.into(),
-        schema: schemars::schema_for!(C::Config).to_value(),
+        schema: schema::<C::Config>(),
         ports,
         batch_coupled: C::BATCH_COUPLED,
         dynamic: C::DYNAMIC,
@@ -171,7 +172,7 @@ struct DistillerFace<C>(C);
 
 impl<C: Distiller> Face for DistillerFace<C> {
     fn plan(&mut self, site: &str) -> Result<String> {
-        let site = serde_json::from_str(site).map_err(|error| Error::new(format!("site: {error}")))?;
+        let site = decode(parse(site)?).map_err(|message| Error::new(format!("site: {message}")))?;
         serde_json::to_string(&self.0.plan(&site)?).map_err(|error| Error::new(format!("plan: {error}")))
     }
     fn bind(&mut self, cx: &BindCx, x: &Inputs) -> Result<()> {
@@ -247,45 +248,12 @@ impl Part for Crossing {
 }
 
 fn new<C: Component>(config: &str) -> Result<C> {
-    C::new(read_config::<C>(config)?).map_err(|error| Error::coded(code::CONFIG, error.message()))
+    C::new(read(config)?).map_err(|error| Error::coded(code::CONFIG, error.message()))
 }
 
 fn part<C: Component>(face: impl Face + 'static, host: HostApi_Ref) -> Result<PartBox> {
     let crossing = Crossing { name: C::NAME, face: Some(Box::new(face)), host };
     Ok(Part_TO::from_value(crossing, TD_Opaque))
-}
-
-/// The settings of a component; the error names the path of what is wrong.
-fn read_config<C: Component>(config: &str) -> Result<C::Config> {
-    let given = parse(config)?;
-    refuse_unknown(&schemars::schema_for!(C::Config).to_value(), &given)?;
-    // From a parsed value rather than from text: a parser for each configuration would be most of a plugin's size.
-    serde_path_to_error::deserialize(given).map_err(|error| misplaced(&error))
-}
-
-fn parse(config: &str) -> Result<serde_json::Value> {
-    serde_json::from_str(config).map_err(|error| Error::coded(code::CONFIG, error.to_string()))
-}
-
-fn misplaced(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
-    let (path, cause) = (error.path().to_string(), error.inner());
-    let place = if path == "." { String::new() } else { format!("at `{path}`: ") };
-    Error::coded(code::CONFIG, format!("{place}{cause}"))
-}
-
-/// Refuses keys that the schema does not list, should the configuration's type let them through.
-fn refuse_unknown(schema: &serde_json::Value, given: &serde_json::Value) -> Result<()> {
-    let (Some(given), Some(known)) = (given.as_object(), schema.get("properties").and_then(|p| p.as_object())) else {
-        return Ok(());
-    };
-    match given.keys().find(|key| !known.contains_key(*key)) {
-        None => Ok(()),
-        Some(key) => {
-            let expected: Vec<String> = known.keys().map(|name| format!("`{name}`")).collect();
-            let message = format!("unknown field `{key}`, expected {}", expected.join(", "));
-            Err(Error::coded(code::CONFIG, message))
-        }
-    }
 }
 
 /// All entries of this library, sorted, since their order of registration is not fixed.

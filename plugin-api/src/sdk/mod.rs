@@ -1,6 +1,8 @@
 //! What authors write against. No type of the boundary shows here.
 
+mod config;
 mod context;
+mod culprit;
 mod error;
 pub(crate) mod export;
 mod faces;

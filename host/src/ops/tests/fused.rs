@@ -97,7 +97,7 @@ fn summed(config: &str) -> BoundPart {
     part(&sdk::loss_entry::<Summed>(), config, params(CandleType::F64))
 }
 
-fn port(values: Vec<Tensor>) -> Vec<PortIn> {
+fn port(values: Vec<Tensor>) -> Vec<PortIn<'static>> {
     vec![PortIn { name: "student".into(), values, frames: 1 }]
 }
 

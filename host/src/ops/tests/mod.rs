@@ -2,6 +2,7 @@
 
 mod fused;
 mod reference;
+mod replay;
 mod samples;
 mod session;
 mod shapes;
