@@ -1,4 +1,7 @@
 //! Fixed cutting of work: pieces depend on shapes, never on the number of threads.
+//!
+//! Tasks are called through `dyn`, once a piece: a parallel loop compiled for each task would be most of what a user of this
+//! crate compiles.
 
 use rayon::prelude::*;
 
@@ -8,12 +11,16 @@ pub(crate) const THRESHOLD: usize = 1 << 15;
 /// Elements of one piece of an elementwise loop.
 pub(crate) const CHUNK: usize = 1 << 13;
 
+type Task<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
+type Task2<'a, T, U> = &'a (dyn Fn(usize, &mut [T], &mut [U]) + Sync);
+
 /// Runs `task(index, piece)` for consecutive pieces of `out`, in parallel when `work` (elements touched) is worth it.
 pub(crate) fn pieces<T: Send>(out: &mut [T], piece: usize, work: usize, task: impl Fn(usize, &mut [T]) + Sync) {
-    if out.is_empty() {
-        return;
-    }
-    let piece = piece.max(1);
+    each(out, piece.max(1), work, &task);
+}
+
+#[inline(never)]
+fn each<T: Send>(out: &mut [T], piece: usize, work: usize, task: Task<'_, T>) {
     if work < THRESHOLD || out.len() <= piece {
         out.chunks_mut(piece).enumerate().for_each(|(index, piece)| task(index, piece));
     } else {
@@ -28,8 +35,12 @@ pub(crate) fn pieces2<T: Send, U: Send>(
     work: usize,
     task: impl Fn(usize, &mut [T], &mut [U]) + Sync,
 ) {
-    let (a, a_piece) = first;
-    let (b, b_piece) = second;
+    each2(first, second, work, &task);
+}
+
+#[inline(never)]
+fn each2<T: Send, U: Send>(first: (&mut [T], usize), second: (&mut [U], usize), work: usize, task: Task2<'_, T, U>) {
+    let ((a, a_piece), (b, b_piece)) = (first, second);
     if a.is_empty() || b.is_empty() {
         return;
     }

@@ -7,7 +7,7 @@ mod eager;
 mod error;
 mod fused;
 mod init;
-pub mod native;
+pub use stillhouse_native as native;
 mod params;
 mod part;
 mod replay;

@@ -93,7 +93,8 @@ fn on_host(sample: &Sample) -> Found {
     let vars: Vec<Var> =
         (0..sample.inputs.len()).map(|input| Var::from_tensor(&sample.tensor(input)).unwrap()).collect();
     let name = |at: usize| sample.ports()[at].to_owned();
-    let port = |(at, var): (usize, &Var)| PortIn { name: name(at).into(), values: vec![var.as_tensor().clone()], frames: 1 };
+    let port =
+        |(at, var): (usize, &Var)| PortIn { name: name(at).into(), values: vec![var.as_tensor().clone()], frames: 1 };
     let traced = |(at, var): (usize, &Var)| TracePort { name: name(at), values: vec![meta_of(var)], frames: 1 };
     let moment = Moment::default();
     let symbols: Vec<TracePort> = vars.iter().enumerate().map(traced).collect();
