@@ -16,6 +16,7 @@
 //! | [`conv`] | convolution and transposed convolution, all gradients |
 //! | [`matmul`] | batched matrix product over strided operands |
 //! | [`pool`], [`resize`] | max, average, adaptive pooling; bilinear and nearest resizing |
+//! | [`nhwc`] | kernels over channels-last `f32`, fused for training |
 //! | [`norm`] | batch norm, layer norm, L2 normalisation |
 //! | [`softmax`] | softmax, log-softmax, cross-entropy |
 //! | [`elementwise`], [`broadcast`], [`reduce`] | maps, NumPy broadcasting, sums and extremes over a dim |
@@ -25,6 +26,7 @@ pub mod conv;
 pub mod elementwise;
 pub mod float;
 pub mod matmul;
+pub mod nhwc;
 pub mod norm;
 pub mod pool;
 pub mod reduce;
