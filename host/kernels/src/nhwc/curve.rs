@@ -1,5 +1,6 @@
 //! Activations as types, so that the loop over values is compiled once for each.
 
+use super::conv::lanes::Lanes;
 use crate::Float;
 
 /// A pointwise function and its derivative.
@@ -8,7 +9,43 @@ pub(crate) trait Curve: Copy {
     fn value(self, x: f32) -> f32;
     /// The derivative at `x`.
     fn slope(self, x: f32) -> f32;
+
+    /// The function of each lane.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    unsafe fn vector<V: Lanes>(self, x: V) -> V {
+        let mut values = [0.0; MOST_LANES];
+        // SAFETY: the array has room for a vector.
+        unsafe {
+            x.store(values.as_mut_ptr());
+            for value in values.iter_mut().take(V::N) {
+                *value = self.value(*value);
+            }
+            V::load(values.as_ptr())
+        }
+    }
+
+    /// `gradient` times the derivative at `x`, in each lane.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    unsafe fn backward<V: Lanes>(self, gradient: V, x: V) -> V {
+        let mut slopes = [0.0; MOST_LANES];
+        // SAFETY: the array has room for a vector.
+        unsafe {
+            x.store(slopes.as_mut_ptr());
+            for slope in slopes.iter_mut().take(V::N) {
+                *slope = self.slope(*slope);
+            }
+            gradient.mul(V::load(slopes.as_ptr()))
+        }
+    }
 }
+
+const MOST_LANES: usize = 16;
 
 /// Binds the [`Curve`] of an [`super::Activation`] and evaluates the body once for that type.
 macro_rules! with_curve {
@@ -33,11 +70,12 @@ macro_rules! with_curve {
 pub(crate) use with_curve;
 
 macro_rules! curve {
-    ($name:ident $(($field:ident))?, $x:ident, $value:expr, $slope:expr) => {
+    ($name:ident $(($field:ident))?, $x:ident, $value:expr, $slope:expr $(, $special:item)*) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name $((pub(crate) curve!(@ $field f32)))?;
 
         impl Curve for $name {
+            $($special)*
             #[inline(always)]
             fn value(self, $x: f32) -> f32 {
                 $(let $field = self.0;)?
@@ -53,11 +91,39 @@ macro_rules! curve {
     (@ $field:ident $type:ty) => { $type };
 }
 
-curve!(Identity, x, x, {
-    let _ = x;
-    1.0
-});
-curve!(Relu, x, if x < 0.0 { 0.0 } else { x }, if x > 0.0 { 1.0 } else { 0.0 });
+curve!(
+    Identity,
+    x,
+    x,
+    {
+        let _ = x;
+        1.0
+    },
+    #[inline(always)]
+    unsafe fn vector<V: Lanes>(self, x: V) -> V {
+        x
+    },
+    #[inline(always)]
+    unsafe fn backward<V: Lanes>(self, gradient: V, _: V) -> V {
+        gradient
+    }
+);
+curve!(
+    Relu,
+    x,
+    if x < 0.0 { 0.0 } else { x },
+    if x > 0.0 { 1.0 } else { 0.0 },
+    #[inline(always)]
+    unsafe fn vector<V: Lanes>(self, x: V) -> V {
+        // SAFETY: the caller's contract.
+        unsafe { V::splat(0.0).max(x) }
+    },
+    #[inline(always)]
+    unsafe fn backward<V: Lanes>(self, gradient: V, x: V) -> V {
+        // SAFETY: the caller's contract.
+        unsafe { gradient.where_positive(x) }
+    }
+);
 curve!(
     Relu6,
     x,

@@ -4,7 +4,10 @@
 //! ([`pack_forward`], [`pack_backward`]). A transposed convolution is the gradient of the convolution whose input is its
 //! output ([`ConvShape::transposed`]): it uses the packing of the other direction.
 
+pub(crate) mod lanes;
+mod layout;
 mod reference;
+mod scratch;
 
 pub use reference::{Packed, backward, backward_transposed, forward, forward_transposed, pack_backward, pack_forward};
 
