@@ -34,6 +34,7 @@ pub mod resize;
 pub mod softmax;
 
 mod error;
+mod leveled;
 mod parallel;
 
 pub use error::ShapeError;

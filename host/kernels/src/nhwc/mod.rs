@@ -6,11 +6,31 @@
 //! | module | kernels |
 //! |---|---|
 //! | [`conv`] | convolution and transposed convolution, all gradients |
+//! | [`norm`] | batch norm over lazy values, forward and backward; sums of channels |
+//! | [`activation`] | activations, sums, products, gates of channels as passes of their own |
+//! | [`layer_norm`], [`group_norm`], [`softmax`] | over the last dim, over groups of channels |
+//! | [`pool`], [`resize`] | max and average pooling; bilinear and nearest resizing |
+//! | [`linear`] | fully connected layers |
+//! | [`layout`] | from and to `[N, C, H, W]` |
 
+pub mod activation;
 pub mod conv;
+pub mod group_norm;
+pub mod layer_norm;
+pub mod layout;
+pub mod linear;
+pub mod norm;
+pub mod pool;
+pub mod resize;
+pub mod softmax;
 
+mod across;
+mod apply;
 mod curve;
 mod level;
+mod mask;
+mod rows;
+mod sums;
 
 pub(crate) use curve::{Curve, with_curve};
 pub use level::Level;

@@ -7,93 +7,11 @@
 //! Ioffe & Szegedy 2015 (arXiv:1502.03167), Alg. 1. Sums are `f32` over at most 512 rows of a pass, `f64` above that, and
 //! are taken in an order that depends on the shape alone.
 
-use super::rows::Rows;
-use super::{Curve, Grad, Level, Load, with_curve};
-use crate::Float;
-use crate::leveled::leveled;
-use crate::parallel::{pieces, pieces2};
+pub use super::apply::{apply, form};
+pub use super::mask::{mask_and_sums, mask_by_output, mask_by_sum};
+pub use super::sums::{channel_sums, product_sums};
 
-/// Additions to one `f32` before it goes to an `f64`.
-const RUN: usize = 512;
-/// Rows read together, so that sums stay in registers between them.
-const TOGETHER: usize = 4;
-
-/// Sum and sum of squares of each channel. `values` `[pixels, C]`; `sums` `[2 C]`, overwritten: sums, then squares.
-pub fn channel_sums(values: &[f32], channels: usize, sums: &mut [f64]) {
-    product_sums(values, values, channels, sums);
-}
-
-/// `sum dz` and `sum dz x` of each channel. `dz`, `raw` `[pixels, C]`; `sums` `[2 C]`, overwritten.
-///
-/// For a gradient that is masked already, or that passes two batch norms which end in one sum.
-pub fn product_sums(dz: &[f32], raw: &[f32], channels: usize, sums: &mut [f64]) {
-    assert_eq!(dz.len(), raw.len(), "channel sums: lengths");
-    let (rows, level) = (Rows::new(dz.len(), channels), Level::current());
-    partial_sums(&rows, dz.len(), sums, |partial| {
-        pieces(partial, 2 * channels, dz.len(), |index, sums| {
-            let at = index * rows.piece;
-            let len = rows.piece.min(dz.len() - at);
-            let (dz, raw) = (&dz[at..][..len], &raw[at..][..len]);
-            f32::scratch(2 * rows.width, |lanes| {
-                lanes.fill(0.0);
-                let runs = dz.chunks(RUN * rows.width).zip(raw.chunks(RUN * rows.width));
-                for (dz, raw) in runs {
-                    sum_rows(level, dz, raw, lanes);
-                    rows.flush(lanes, sums);
-                }
-            });
-        });
-    });
-}
-
-/// Runs `task` on cleared sums of each task of a pass and adds them in order.
-fn partial_sums(rows: &Rows, len: usize, sums: &mut [f64], task: impl FnOnce(&mut [f64])) {
-    let size = 2 * rows.channels;
-    assert_eq!(sums.len(), size, "channel sums: length of the sums");
-    f64::scratch(rows.tasks(len) * size, |partial| {
-        partial.fill(0.0);
-        task(partial);
-        sums.fill(0.0);
-        for partial in partial.chunks_exact(size) {
-            sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += *partial);
-        }
-    });
-}
-
-leveled! {
-    /// Adds `a` and `a b` of each row to the two halves of `lanes`.
-    fn sum_rows(a: &[f32], b: &[f32], lanes: &mut [f32]) {
-        let width = lanes.len() / 2;
-        let (sums, products) = lanes.split_at_mut(width);
-        let (mut a_blocks, mut b_blocks) = (a.chunks_exact(TOGETHER * width), b.chunks_exact(TOGETHER * width));
-        for (a, b) in (&mut a_blocks).zip(&mut b_blocks) {
-            sum_block(a, b, sums, products);
-        }
-        for (a, b) in a_blocks.remainder().chunks(width).zip(b_blocks.remainder().chunks(width)) {
-            for ((sum, product), (a, b)) in sums.iter_mut().zip(products.iter_mut()).zip(a.iter().zip(b)) {
-                *sum += *a;
-                *product += *a * *b;
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn sum_block(a: &[f32], b: &[f32], sums: &mut [f32], products: &mut [f32]) {
-    let width = sums.len();
-    let products = &mut products[..width];
-    let (a0, a) = a.split_at(width);
-    let (a1, a) = a.split_at(width);
-    let (a2, a3) = a.split_at(width);
-    let (b0, b) = b.split_at(width);
-    let (b1, b) = b.split_at(width);
-    let (b2, b3) = b.split_at(width);
-    let (a3, b3) = (&a3[..width], &b3[..width]);
-    for at in 0..width {
-        sums[at] += (a0[at] + a1[at]) + (a2[at] + a3[at]);
-        products[at] += (a0[at] * b0[at] + a1[at] * b1[at]) + (a2[at] * b2[at] + a3[at] * b3[at]);
-    }
-}
+use super::Grad;
 
 /// What batch norm is in one step: statistics of the channels, and the affine map that they make. All `[C]`.
 #[derive(Debug, Clone, Default)]
@@ -118,14 +36,7 @@ impl Statistics {
     }
 
     /// From the sums of [`channel_sums`] over `pixels`; `weight` (1 when None) and `bias` (0 when None) `[C]`.
-    pub fn finish(
-        &mut self,
-        sums: &[f64],
-        pixels: usize,
-        weight: Option<&[f32]>,
-        bias: Option<&[f32]>,
-        eps: f64,
-    ) {
+    pub fn finish(&mut self, sums: &[f64], pixels: usize, weight: Option<&[f32]>, bias: Option<&[f32]>, eps: f64) {
         let channels = self.mean.len();
         assert!(sums.len() == 2 * channels && pixels > 0, "batch norm: length of the sums");
         check_parameters(channels, [weight, bias]);
@@ -138,13 +49,7 @@ impl Statistics {
     }
 
     /// From given statistics, as in evaluation: `mean` and `variance` `[C]`.
-    pub fn fixed(
-        &mut self,
-        [mean, variance]: [&[f32]; 2],
-        weight: Option<&[f32]>,
-        bias: Option<&[f32]>,
-        eps: f64,
-    ) {
+    pub fn fixed(&mut self, [mean, variance]: [&[f32]; 2], weight: Option<&[f32]>, bias: Option<&[f32]>, eps: f64) {
         let channels = self.mean.len();
         assert!(mean.len() == channels && variance.len() == channels, "batch norm: lengths of the statistics");
         check_parameters(channels, [weight, bias]);

@@ -56,7 +56,9 @@ impl Rows {
         f32::scratch(N * self.width, |table| {
             for (row, vector) in table.chunks_exact_mut(self.width).zip(vectors) {
                 match vector {
-                    Vector::Of(vector) => row.chunks_exact_mut(self.channels).for_each(|row| row.copy_from_slice(vector)),
+                    Vector::Of(vector) => {
+                        row.chunks_exact_mut(self.channels).for_each(|row| row.copy_from_slice(vector))
+                    }
                     Vector::Constant(value) => row.fill(value),
                 }
             }
