@@ -66,7 +66,7 @@ fn pre_activation(load: &Load, channels: usize) -> Vec<f64> {
     let at = |(i, x): (usize, &f32)| match load.affine {
         None => f64::from(*x),
         // As the kernels, so that a corner of the activation is met on the same side.
-        Some([scale, shift]) => f64::from(x.mul_add(scale[i % channels], shift[i % channels])),
+        Some([scale, shift]) => f64::from(x * scale[i % channels] + shift[i % channels]),
     };
     load.values.iter().enumerate().map(at).collect()
 }

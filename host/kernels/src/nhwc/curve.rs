@@ -5,6 +5,9 @@ use crate::Float;
 
 /// A pointwise function and its derivative.
 pub(crate) trait Curve: Copy {
+    /// Whether it changes nothing.
+    const IDENTITY: bool = false;
+
     /// The function at `x`.
     fn value(self, x: f32) -> f32;
     /// The derivative at `x`.
@@ -99,6 +102,7 @@ curve!(
         let _ = x;
         1.0
     },
+    const IDENTITY: bool = true;,
     #[inline(always)]
     unsafe fn vector<V: Lanes>(self, x: V) -> V {
         x

@@ -225,8 +225,6 @@ mod x86 {
     #[inline(always)]
     unsafe fn lanes_below(count: usize) -> __m256i {
         // SAFETY: the caller's contract.
-        unsafe {
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-        }
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
     }
 }

@@ -1,7 +1,7 @@
 //! How an image lies in scratch memory, and how it gets there.
 
-use super::lanes::{Job, Lanes};
 use super::super::{Curve, Grad, Load, with_curve};
+use super::lanes::{Job, Lanes};
 
 /// Padded copies of images: `[image][block of channels][row][column][cell]`.
 ///
@@ -298,8 +298,10 @@ impl Read for Formed {
     #[inline(always)]
     unsafe fn hold<V: Lanes, const FULL: bool>(self, channel: usize, count: usize) -> [V; 3] {
         // SAFETY: the caller's contract.
-        unsafe { let at = |k: *const f32| load::<V, FULL>(k.add(channel), count);
-            [at(self.k[0]), at(self.k[1]), at(self.k[2])] }
+        unsafe {
+            let at = |k: *const f32| load::<V, FULL>(k.add(channel), count);
+            [at(self.k[0]), at(self.k[1]), at(self.k[2])]
+        }
     }
     #[inline(always)]
     unsafe fn at<V: Lanes, const FULL: bool>(self, k: [V; 3], from: usize, count: usize) -> V {

@@ -4,12 +4,22 @@
 //! ([`pack_forward`], [`pack_backward`]). A transposed convolution is the gradient of the convolution whose input is its
 //! output ([`ConvShape::transposed`]): it uses the packing of the other direction.
 
+mod after;
+mod bias;
+mod corner;
+mod depthwise;
+mod drive;
 pub(crate) mod lanes;
 mod layout;
-mod reference;
+mod pack;
+mod plan;
+mod run;
 mod scratch;
+mod tile;
+mod weights;
 
-pub use reference::{Packed, backward, backward_transposed, forward, forward_transposed, pack_backward, pack_forward};
+pub use drive::{backward, backward_transposed, forward, forward_transposed};
+pub use pack::{Packed, pack_backward, pack_forward};
 
 pub use crate::conv::{ConvShape, Window};
 

@@ -1,0 +1,154 @@
+//! Weights in the order in which kernels read them.
+
+use super::super::Level;
+use super::ConvShape;
+use super::plan::{Phase, Plan, Way};
+use super::scratch::Aligned;
+use rayon::prelude::*;
+
+/// Weights as kernels read them, and how; buffers are reused by the next packing.
+///
+/// A packing serves every batch of the images that it was made for.
+#[derive(Debug, Default)]
+pub struct Packed {
+    pub(super) plan: Option<Plan>,
+    pub(super) weights: Aligned,
+}
+
+/// Packs weights `[C_out, C_in / groups, kH, kW]` for [`super::forward`] and [`super::backward_transposed`].
+pub fn pack_forward(shape: &ConvShape, weights: &[f32], packed: &mut Packed) {
+    packed.fill(shape, weights, Way::Forward);
+}
+
+/// Packs weights `[C_out, C_in / groups, kH, kW]` for [`super::backward`] and [`super::forward_transposed`].
+pub fn pack_backward(shape: &ConvShape, weights: &[f32], packed: &mut Packed) {
+    packed.fill(shape, weights, Way::Back);
+}
+
+impl Packed {
+    /// The plan of the way.
+    pub(super) fn plan(&self, shape: &ConvShape, way: Way) -> &Plan {
+        let plan = self.plan.as_ref().expect("convolution: weights are packed");
+        assert_eq!(plan.way, way, "convolution: weights are packed for the other direction");
+        assert_eq!(plan.shape, ConvShape { batch: 1, ..*shape }, "convolution: weights are packed for another shape");
+        plan
+    }
+
+    fn fill(&mut self, shape: &ConvShape, weights: &[f32], way: Way) {
+        assert_eq!(weights.len(), shape.weights_len(), "convolution: length of the weights");
+        let level = Level::current();
+        let single = ConvShape { batch: 1, ..*shape };
+        if !self.plan.as_ref().is_some_and(|plan| (plan.level, plan.way, plan.shape) == (level, way, single)) {
+            self.plan = Some(Plan::new(level, shape, way));
+        }
+        let plan = self.plan.as_ref().expect("a plan");
+        if plan.depthwise {
+            return pack_depthwise(shape, weights, &mut self.weights);
+        }
+        let blocks: Vec<_> = plan.blocks().collect();
+        let to = self.weights.resize(plan.weights_len());
+        let mut pieces = Vec::with_capacity(blocks.len());
+        let mut rest = to;
+        for block in blocks {
+            let (piece, after) = rest.split_at_mut(block.depth * block.lanes);
+            pieces.push((block, piece));
+            rest = after;
+        }
+        pieces.into_par_iter().for_each(|(block, piece)| pack_block(plan, &block, weights, piece));
+    }
+}
+
+/// Tap after tap the weights of all channels.
+fn pack_depthwise(shape: &ConvShape, weights: &[f32], packed: &mut Aligned) {
+    let (channels, taps) = (shape.out_channels, shape.depth());
+    let to = packed.resize(channels * taps);
+    for (tap, to) in to.chunks_exact_mut(channels).enumerate() {
+        to.iter_mut().enumerate().for_each(|(channel, to)| *to = weights[channel * taps + tap]);
+    }
+}
+
+/// Weights of some channels of the destination, in one or two vectors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub(super) group: usize,
+    pub(super) phase: usize,
+    /// First channel within the group.
+    pub(super) channel: usize,
+    pub(super) channels: usize,
+    /// Elements of the vectors.
+    pub(super) lanes: usize,
+    pub(super) depth: usize,
+    /// Where the weights begin.
+    pub(super) offset: usize,
+}
+
+impl Plan {
+    /// Destination channels of a group.
+    pub(super) fn made_group(&self) -> usize {
+        self.made() / self.shape.groups
+    }
+
+    /// Elements of the vectors that hold the channels of a group.
+    fn lanes(&self) -> usize {
+        self.made_group().next_multiple_of(self.level.lanes())
+    }
+
+    fn group_len(&self) -> usize {
+        self.phases.iter().map(|phase| phase.depth * self.lanes()).sum()
+    }
+
+    pub(super) fn weights_len(&self) -> usize {
+        self.shape.groups * self.group_len()
+    }
+
+    /// The blocks in the order of memory: group, phase, channels.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        let mut offset = 0;
+        let phases = move |group| self.phases.iter().enumerate().map(move |(index, phase)| (group, index, phase));
+        let all = (0..self.shape.groups).flat_map(phases);
+        all.flat_map(move |(group, phase, Phase { depth, .. })| self.in_phase(group, phase, *depth)).map(move |block| {
+            let at = offset;
+            offset += block.depth * block.lanes;
+            Block { offset: at, ..block }
+        })
+    }
+
+    fn in_phase(&self, group: usize, phase: usize, depth: usize) -> impl Iterator<Item = Block> + use<> {
+        let (all, lanes, vector) = (self.made_group(), self.lanes(), self.level.lanes());
+        (0..all).step_by(2 * vector).map(move |channel| {
+            let lanes = (lanes - channel).min(2 * vector);
+            let channels = (all - channel).min(lanes);
+            Block { group, phase, channel, channels, lanes, depth, offset: 0 }
+        })
+    }
+}
+
+/// Element after element that is read, the weights of the block's channels.
+fn pack_block(plan: &Plan, block: &Block, weights: &[f32], to: &mut [f32]) {
+    let shape = &plan.shape;
+    let [rows, columns] = shape.window.kernel;
+    let (ins, outs) = (shape.in_group(), shape.out_group());
+    if block.channels < block.lanes {
+        to.fill(0.0);
+    }
+    let mut to = to;
+    for segment in &plan.phases[block.phase].segments {
+        let channels = segment.depth / segment.taps.len();
+        let first = if plan.way == Way::Back { segment.block * plan.layout.cell } else { 0 };
+        for [y, x] in &segment.taps {
+            let tap = y * columns + x;
+            let (part, rest) = to.split_at_mut(channels * block.lanes);
+            for made in 0..block.channels {
+                let made_at = block.channel + made;
+                let (at, step) = match plan.way {
+                    Way::Forward => ((block.group * outs + made_at) * ins, 1),
+                    Way::Back => ((block.group * outs + first) * ins + made_at, ins),
+                };
+                let from = weights[at * rows * columns + tap..].iter().step_by(step * rows * columns);
+                let to = part[made..].iter_mut().step_by(block.lanes);
+                to.zip(from).take(channels).for_each(|(to, from)| *to = *from);
+            }
+            to = rest;
+        }
+    }
+}
