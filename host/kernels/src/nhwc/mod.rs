@@ -24,7 +24,7 @@ pub mod pool;
 pub mod resize;
 pub mod softmax;
 
-mod across;
+pub(crate) mod across;
 mod apply;
 mod curve;
 mod level;
