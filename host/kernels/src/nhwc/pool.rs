@@ -62,6 +62,11 @@ leveled! {
             for ox in 0..width {
                 let (left, columns) = shape.taps(1, ox);
                 let out = &mut out[(oy * width + ox) * channels..][..channels];
+                if rows * columns == 0 {
+                    // A dilated window whose elements are all padding.
+                    out.fill(f32::NEG_INFINITY);
+                    continue;
+                }
                 let first = (top * shape.input[1] + left) * channels;
                 out.copy_from_slice(&x[first..][..channels]);
                 for row in 0..rows {
@@ -99,6 +104,11 @@ leveled! {
                 let (left, columns) = shape.taps(1, ox);
                 let at = (oy * width + ox) * channels;
                 let (out, taps) = (&mut out[at..][..channels], &mut taps[at..][..channels]);
+                if rows * columns == 0 {
+                    out.fill(f32::NEG_INFINITY);
+                    taps.fill(0);
+                    continue;
+                }
                 let first = (top * shape.input[1] + left) * channels;
                 out.copy_from_slice(&x[first..][..channels]);
                 let skipped = [(0, oy, top), (1, ox, left)].map(|(axis, at, first)| first_tap(shape, axis, at, first));
