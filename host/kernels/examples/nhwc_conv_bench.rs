@@ -1,6 +1,7 @@
-//! Channels-last convolutions: GFLOP/s and the share of the processor's peak, medians of interleaved rounds.
+//! Channels-last convolutions: GFLOP/s and the share of the processor's peak, medians (or other quantiles) of interleaved
+//! rounds.
 //!
-//! `cargo run --release -p stillhouse-kernels --example nhwc_conv_bench [filter] [rounds] [level]`; one thread unless
+//! `cargo run --release -p stillhouse-kernels --example nhwc_conv_bench [filter] [rounds] [level] [quantile] [batch]`; one thread unless
 //! `RAYON_NUM_THREADS` says otherwise. A level is `portable`, `avx2` or `avx512`.
 
 use std::hint::black_box;
@@ -60,7 +61,11 @@ fn reals(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-fn case((kernel, stride, groups, input, outs): (usize, usize, usize, [usize; 4], usize)) -> Outcome<Case> {
+fn case(
+    (kernel, stride, groups, input, outs): (usize, usize, usize, [usize; 4], usize),
+    batch: Option<usize>,
+) -> Outcome<Case> {
+    let input = [batch.unwrap_or(input[0]), input[1], input[2], input[3]];
     let window = Window { stride: [stride; 2], padding: [kernel / 2; 2], ..Window::new([kernel; 2]) };
     let shape = ConvShape::new(input, outs, window, groups)?;
     let channels = input[1].max(outs);
@@ -115,11 +120,11 @@ impl Case {
         self.times.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
     }
 
-    fn print(&mut self, peak: f64) {
+    fn print(&mut self, peak: f64, quantile: f64) {
         let flops = 2.0 * (self.shape.output_len() * self.shape.weights_len() / self.shape.out_channels) as f64;
         let medians = self.times.each_mut().map(|times| {
             times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
+            times[((times.len() - 1) as f64 * quantile) as usize]
         });
         let shares = [1.0, 1.0, 1.0, 1.0, 2.0].iter().zip(medians).map(|(count, time)| count * flops / time / 1e9);
         let shares: Vec<_> = shares.map(|speed| format!("{speed:6.1} {:3.0}%", 100.0 * speed / peak)).collect();
@@ -187,14 +192,16 @@ fn main() -> Outcome<()> {
         Some("avx2") => Level::Avx2,
         _ => Level::detected(),
     };
+    let quantile = arguments.next().map_or(Ok(0.5), |quantile| quantile.parse())?;
+    let batch = arguments.next().map(|batch| batch.parse()).transpose()?;
     let threads = std::env::var("RAYON_NUM_THREADS").map_or(Ok(1), |threads| threads.parse())?;
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let peak = peak(level);
     println!("{level:?}, {threads} threads, peak of one core {peak:.0} GFLOP/s");
     println!("{:<42} forward      train        weights      data         both, train  packing us", "");
-    let cases = CASES.into_iter().map(case).collect::<Outcome<Vec<_>>>()?;
+    let cases = CASES.into_iter().map(|of| case(of, batch)).collect::<Outcome<Vec<_>>>()?;
     let mut cases: Vec<_> = cases.into_iter().filter(|case| case.name.contains(&filter)).collect();
-    level.with(|| (0..rounds).for_each(|_| cases.iter_mut().for_each(Case::round)));
-    cases.iter_mut().for_each(|case| case.print(peak * threads as f64));
+    pool.install(|| level.with(|| (0..rounds).for_each(|_| cases.iter_mut().for_each(Case::round))));
+    cases.iter_mut().for_each(|case| case.print(peak * threads as f64, quantile));
     Ok(())
 }

@@ -32,7 +32,6 @@ impl Make<'_> {
         let y = phase.origin[0] + row * to_y;
         let row = Row {
             segments: &phase.segments,
-            taps: plan.shape.window.kernel[1],
             from: from.wrapping_add(within * from_y * plan.layout.line()),
             from_step: from_x * channels,
             weights: self.weights.as_ptr(),
@@ -51,8 +50,6 @@ impl Make<'_> {
 #[derive(Clone, Copy)]
 struct Row<'a> {
     segments: &'a [Segment],
-    /// Columns of the window.
-    taps: usize,
     from: *const f32,
     from_step: usize,
     weights: *const f32,
@@ -113,9 +110,7 @@ impl Row<'_> {
             }
             let from = self.from.add(at * self.from_step + channel);
             for segment in self.segments {
-                let [y, x] = segment.taps[0];
-                let weights = self.weights.add((y * self.taps + x) * self.channels + channel);
-                let weights = load::<V, FULL>(weights, count);
+                let weights = load::<V, FULL>(self.weights.add(segment.tap * self.channels + channel), count);
                 for (row, sum) in sums.iter_mut().enumerate() {
                     let value = from.add(segment.offset + row * self.from_step);
                     *sum = load::<V, FULL>(value, count).fma(weights, *sum);

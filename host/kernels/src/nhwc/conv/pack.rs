@@ -123,32 +123,57 @@ impl Plan {
     }
 }
 
+/// Source channels whose weights are moved together, so that what is written stays in the first-level cache.
+const TOGETHER: usize = 8;
+
 /// Element after element that is read, the weights of the block's channels.
 fn pack_block(plan: &Plan, block: &Block, weights: &[f32], to: &mut [f32]) {
-    let shape = &plan.shape;
-    let [rows, columns] = shape.window.kernel;
-    let (ins, outs) = (shape.in_group(), shape.out_group());
     if block.channels < block.lanes {
         to.fill(0.0);
     }
-    let mut to = to;
-    for segment in &plan.phases[block.phase].segments {
-        let channels = segment.depth / segment.taps.len();
-        let first = if plan.way == Way::Back { segment.block * plan.layout.cell } else { 0 };
-        for [y, x] in &segment.taps {
-            let tap = y * columns + x;
-            let (part, rest) = to.split_at_mut(channels * block.lanes);
-            for made in 0..block.channels {
-                let made_at = block.channel + made;
-                let (at, step) = match plan.way {
-                    Way::Forward => ((block.group * outs + made_at) * ins, 1),
-                    Way::Back => ((block.group * outs + first) * ins + made_at, ins),
-                };
-                let from = weights[at * rows * columns + tap..].iter().step_by(step * rows * columns);
-                let to = part[made..].iter_mut().step_by(block.lanes);
-                to.zip(from).take(channels).for_each(|(to, from)| *to = *from);
+    let segments = &plan.phases[block.phase].segments;
+    let mut base = 0;
+    for source in 0..segments.last().map_or(0, |segment| segment.block + 1) {
+        let (mut taps, mut channels) = (Vec::new(), 0);
+        for segment in segments.iter().filter(|segment| segment.block == source) {
+            channels = segment.depth / segment.taps.len();
+            for [y, x] in &segment.taps {
+                taps.push((base, y * plan.shape.window.kernel[1] + x));
+                base += channels;
             }
-            to = rest;
+        }
+        move_weights(plan, block, source * plan.layout.cell, channels, &taps, weights, to);
+    }
+}
+
+/// Moves the weights of `channels` source channels from `first` on; a tap is the first row that it fills, and its index.
+fn move_weights(
+    plan: &Plan,
+    block: &Block,
+    first: usize,
+    channels: usize,
+    taps: &[(usize, usize)],
+    weights: &[f32],
+    to: &mut [f32],
+) {
+    let shape = &plan.shape;
+    let window = shape.window.kernel[0] * shape.window.kernel[1];
+    let (ins, outs) = (shape.in_group(), shape.out_group());
+    let mut one = |channel: usize, made: usize| {
+        let (out, input) = match plan.way {
+            Way::Forward => (block.channel + made, channel),
+            Way::Back => (first + channel, block.channel + made),
+        };
+        let from = &weights[((block.group * outs + out) * ins + input) * window..][..window];
+        for (row, tap) in taps {
+            to[(row + channel) * block.lanes + made] = from[*tap];
+        }
+    };
+    for from in (0..channels).step_by(TOGETHER) {
+        let together = from..(from + TOGETHER).min(channels);
+        match plan.way {
+            Way::Forward => (0..block.channels).for_each(|made| together.clone().for_each(|c| one(c, made))),
+            Way::Back => together.for_each(|c| (0..block.channels).for_each(|made| one(c, made))),
         }
     }
 }

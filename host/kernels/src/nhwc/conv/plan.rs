@@ -28,6 +28,8 @@ pub(super) struct Segment {
     pub(super) block: usize,
     /// Taps `[ky, kx]`.
     pub(super) taps: Vec<[usize; 2]>,
+    /// Index of the first tap in the window.
+    pub(super) tap: usize,
 }
 
 /// Destination pixels that read the same taps.
@@ -135,7 +137,7 @@ impl Plan {
         let rows = self.rows();
         let [_, [height, width]] = self.sizes();
         let image = self.layout.image() + height * width * self.made();
-        self.band = if image > BUDGET { (rows * BUDGET / image).max(1) } else { rows };
+        self.band = rows.div_ceil(image.div_ceil(BUDGET).min(rows));
         let missing = rows - self.band;
         self.layout.size[0] -= missing * self.steps[0][0];
     }
@@ -188,7 +190,10 @@ impl Plan {
                         last.depth += depth;
                         last.taps.push(*tap);
                     }
-                    _ => segments.push(Segment { offset, depth, block, taps: vec![*tap] }),
+                    _ => {
+                        let index = tap[0] * self.shape.window.kernel[1] + tap[1];
+                        segments.push(Segment { offset, depth, block, taps: vec![*tap], tap: index });
+                    }
                 }
             }
         }
