@@ -1,13 +1,15 @@
 //! Channels-last convolutions: GFLOP/s and the share of the processor's peak, medians (or other quantiles) of interleaved
 //! rounds.
 //!
-//! `cargo run --release -p stillhouse-kernels --example nhwc_conv_bench [filter] [rounds] [level] [quantile] [batch]`; one thread unless
+//! `cargo run --release -p stillhouse-kernels --example nhwc_conv_bench [filter] [rounds] [level] [quantile] [batch]
+//! [winograd]`; one thread unless
 //! `RAYON_NUM_THREADS` says otherwise. A level is `portable`, `avx2` or `avx512`.
 
 use std::hint::black_box;
 use std::time::Instant;
 use stillhouse_kernels::nhwc::conv::{
     Below, ConvShape, DataGrad, Epilogue, Packed, Wanted, Window, backward, forward, pack_backward, pack_forward,
+    pack_winograd, pack_winograd_backward,
 };
 use stillhouse_kernels::nhwc::{Activation, Grad, Level, Load};
 
@@ -47,6 +49,7 @@ struct Case {
     dx: Vec<f32>,
     dw: Vec<f32>,
     packed: [Packed; 2],
+    winograd: bool,
     times: [Vec<f64>; 6],
 }
 
@@ -64,6 +67,7 @@ fn reals(len: usize, seed: u64) -> Vec<f32> {
 fn case(
     (kernel, stride, groups, input, outs): (usize, usize, usize, [usize; 4], usize),
     batch: Option<usize>,
+    winograd: bool,
 ) -> Outcome<Case> {
     let input = [batch.unwrap_or(input[0]), input[1], input[2], input[3]];
     let window = Window { stride: [stride; 2], padding: [kernel / 2; 2], ..Window::new([kernel; 2]) };
@@ -81,6 +85,7 @@ fn case(
         dx: vec![0.0; shape.input_len()],
         dw: vec![0.0; shape.weights_len()],
         packed: Default::default(),
+        winograd,
         times: Default::default(),
     })
 }
@@ -103,8 +108,13 @@ impl Case {
         let mut times = [0.0; 6];
         let [there, back] = &mut self.packed;
         times[5] = seconds(|| {
-            pack_forward(shape, &self.weights, there);
-            pack_backward(shape, &self.weights, back);
+            if self.winograd {
+                pack_winograd(shape, &self.weights, there);
+                pack_winograd_backward(shape, &self.weights, back);
+            } else {
+                pack_forward(shape, &self.weights, there);
+                pack_backward(shape, &self.weights, back);
+            }
         });
         times[0] = seconds(|| forward(shape, plain, there, Epilogue::default(), &mut self.out, None));
         let mut sums = vec![0.0; 2 * outs];
@@ -194,12 +204,13 @@ fn main() -> Outcome<()> {
     };
     let quantile = arguments.next().map_or(Ok(0.5), |quantile| quantile.parse())?;
     let batch = arguments.next().map(|batch| batch.parse()).transpose()?;
+    let winograd = arguments.next().is_some();
     let threads = std::env::var("RAYON_NUM_THREADS").map_or(Ok(1), |threads| threads.parse())?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let peak = peak(level);
     println!("{level:?}, {threads} threads, peak of one core {peak:.0} GFLOP/s");
     println!("{:<42} forward      train        weights      data         both, train  packing us", "");
-    let cases = CASES.into_iter().map(|of| case(of, batch)).collect::<Outcome<Vec<_>>>()?;
+    let cases = CASES.into_iter().map(|of| case(of, batch, winograd)).collect::<Outcome<Vec<_>>>()?;
     let mut cases: Vec<_> = cases.into_iter().filter(|case| case.name.contains(&filter)).collect();
     pool.install(|| level.with(|| (0..rounds).for_each(|_| cases.iter_mut().for_each(Case::round))));
     cases.iter_mut().for_each(|case| case.print(peak * threads as f64, quantile));

@@ -6,7 +6,7 @@ use common::{Cases, assert_close, double, single, with_threads};
 use stillhouse_kernels::conv::{conv2d_backward_data, conv2d_backward_weights, conv2d_forward};
 use stillhouse_kernels::nhwc::conv::{
     Below, ConvShape, DataGrad, Epilogue, Packed, Wanted, Window, backward, backward_transposed, forward,
-    forward_transposed, pack_backward, pack_forward,
+    forward_transposed, pack_backward, pack_forward, pack_winograd, pack_winograd_backward,
 };
 use stillhouse_kernels::nhwc::{Activation, Grad, Level, Load};
 
@@ -137,6 +137,7 @@ fn depthwise_shape(cases: &mut Cases) -> ConvShape {
 struct Data {
     shape: ConvShape,
     transposed: bool,
+    winograd: bool,
     x: Side,
     dy: Side,
     weights: Vec<f32>,
@@ -172,6 +173,7 @@ fn data(cases: &mut Cases, shape: ConvShape, transposed: bool) -> Data {
     Data {
         shape,
         transposed,
+        winograd: false,
         x: Side::new(cases, x_len, x_channels),
         dy: Side::new(cases, y_len, y_channels),
         weights: single(&cases.reals(shape.weights_len())),
@@ -188,8 +190,13 @@ fn kernels(d: &Data, level: Level) -> Results<f32> {
     level.with(|| {
         let o = d.options;
         let (mut there, mut back) = (Packed::default(), Packed::default());
-        pack_forward(&d.shape, &d.weights, &mut there);
-        pack_backward(&d.shape, &d.weights, &mut back);
+        if d.winograd {
+            pack_winograd(&d.shape, &d.weights, &mut there);
+            pack_winograd_backward(&d.shape, &d.weights, &mut back);
+        } else {
+            pack_forward(&d.shape, &d.weights, &mut there);
+            pack_backward(&d.shape, &d.weights, &mut back);
+        }
         if d.transposed {
             std::mem::swap(&mut there, &mut back);
         }
@@ -332,6 +339,23 @@ fn nhwc_conv_shapes_of_networks_match_the_other_layout() {
     let mut cases = Cases::new(24);
     for shape in network_shapes() {
         assert_matches(&data(&mut cases, shape, false));
+    }
+}
+
+#[test]
+fn nhwc_conv_winograd_matches_the_other_layout() {
+    let mut cases = Cases::new(28);
+    for case in 0..24 {
+        let (ins, outs) = (cases.whole(64, 100), cases.whole(64, 100));
+        let window = Window { padding: cases.pair(0, 2), ..Window::new([3, 3]) };
+        let large = if case == 0 { 60 } else { 11 };
+        let input = [cases.whole(1, 5), ins, cases.whole(6, large), cases.whole(6, large)];
+        let shape = ConvShape::new(input, outs, window, 1).expect("a shape");
+        let mut d = data(&mut cases, shape, case % 4 == 3);
+        d.winograd = true;
+        assert_matches(&d);
+        let level = Level::detected();
+        assert!(with_threads(1, || kernels(&d, level)) == with_threads(3, || kernels(&d, level)), "threads");
     }
 }
 

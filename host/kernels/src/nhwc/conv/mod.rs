@@ -17,9 +17,10 @@ mod run;
 mod scratch;
 mod tile;
 mod weights;
+mod winograd;
 
 pub use drive::{backward, backward_transposed, forward, forward_transposed};
-pub use pack::{Packed, pack_backward, pack_forward};
+pub use pack::{Packed, pack_backward, pack_forward, pack_winograd, pack_winograd_backward};
 
 pub use crate::conv::{ConvShape, Window};
 

@@ -60,6 +60,8 @@ pub(super) struct Plan {
     pub(super) band: usize,
     /// Each channel on its own.
     pub(super) depthwise: bool,
+    /// By Winograd's method: bands and copies hold whole tiles of 2x2.
+    pub(super) winograd: bool,
     /// The copy would equal the source.
     pub(super) in_place: bool,
 }
@@ -86,10 +88,22 @@ impl Plan {
             Way::Back => (back_layout(level, &shape), [[1, 1], stride]),
         };
         let (phases, depthwise) = (Vec::new(), is_depthwise(&shape));
-        let mut plan = Self { level, way, shape, layout, steps, phases, band: 0, depthwise, in_place: false };
+        let mut plan =
+            Self { level, way, shape, layout, steps, phases, band: 0, depthwise, winograd: false, in_place: false };
         let alone = layout.groups * layout.blocks() == 1;
         plan.in_place = alone && layout.before == [0, 0] && layout.size == plan.sizes()[0];
         plan.cut();
+        plan
+    }
+
+    /// A plan by Winograd's method.
+    pub(super) fn winograd(level: Level, shape: &ConvShape, way: Way) -> Self {
+        let mut plan = Self::bare(level, shape, way);
+        plan.winograd = true;
+        plan.in_place = false;
+        let [_, size] = plan.sizes();
+        plan.band = plan.band.next_multiple_of(2);
+        plan.layout.size = [plan.band + 2, size[1].next_multiple_of(2) + 2];
         plan
     }
 

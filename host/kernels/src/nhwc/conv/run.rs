@@ -133,7 +133,9 @@ impl Make<'_> {
         let plan = self.plan;
         // SAFETY: the caller's contract.
         unsafe {
-            if plan.depthwise {
+            if plan.winograd {
+                self.winograd::<V>(from, piece);
+            } else if plan.depthwise {
                 self.depthwise::<V>(from, piece);
             } else {
                 plan.blocks().for_each(|block| self.block::<V>(from, piece, &block));
@@ -278,7 +280,8 @@ impl Plan {
     #[inline(always)]
     pub(super) unsafe fn copy<V: Lanes>(&self, source: Source, piece: Piece, to: *mut f32) -> From {
         let image = self.layout.image();
-        let needed = self.layout.size[0] - (self.band - piece.rows) * self.steps[0][0];
+        let missing = if self.winograd { (self.band - piece.rows) / 2 * 2 } else { self.band - piece.rows };
+        let needed = self.layout.size[0] - missing * self.steps[0][0];
         let only = self.shape.window.kernel[0] == 1 && self.steps[0][0] > 1;
         for index in 0..piece.images {
             let fill = Fill {
