@@ -6,7 +6,7 @@
 use crate::Float;
 use crate::leveled::leveled;
 use crate::nhwc::Level;
-use crate::nhwc::across::{maximum, total};
+use crate::nhwc::across::{self, maximum, total};
 use crate::parallel::{pieces, pieces2};
 
 /// Elements of a task, in whole rows.
@@ -111,10 +111,7 @@ leveled! {
         gradient: Into<'_>,
     ) -> f64 {
         let top = maximum(logits);
-        for (exponential, x) in exponentials.iter_mut().zip(logits) {
-            *exponential = Float::exp(*x - top);
-        }
-        let sum = total(exponentials);
+        let sum = across::exponentials(logits, top, 1.0, exponentials);
         if let Some((into, factor, accumulate)) = gradient {
             let (scale, even) = ((1.0 / sum) as f32 * factor, smoothing / logits.len() as f32 * factor);
             let kept = if accumulate { into[label] } else { 0.0 };
@@ -176,26 +173,15 @@ leveled! {
         let (q, p) = scratch.split_at_mut(student.len());
         let (student_top, teacher_top) = (maximum(student), maximum(teacher));
         let cold = 1.0 / temperature;
-        let mut along = [0f64; 16];
-        // In blocks, so that the sum has lanes.
-        let logits = student.chunks(16).zip(teacher.chunks(16));
-        for ((q, p), (student, teacher)) in q.chunks_mut(16).zip(p.chunks_mut(16)).zip(logits) {
-            let lanes = q.iter_mut().zip(p.iter_mut()).zip(student.iter().zip(teacher)).zip(&mut along);
-            for (((q, p), (student, teacher)), along) in lanes {
-                let (a, b) = ((*student - student_top) * cold, (*teacher - teacher_top) * cold);
-                *q = Float::exp(a);
-                *p = Float::exp(b);
-                let term = f64::from(*p) * f64::from(b - a);
-                *along += if *p > 0.0 { term } else { 0.0 };
-            }
-        }
-        let (q_sum, p_sum) = (total(q), total(p));
+        let q_sum = across::exponentials(student, student_top, cold, q);
+        let p_sum = across::exponentials(teacher, teacher_top, cold, p);
         if let Some((into, factor, accumulate)) = gradient {
             let factor = f64::from(factor) * f64::from(cold);
             let (q_scale, p_scale) = ((factor / q_sum) as f32, (factor / p_sum) as f32);
             difference([q, p], [q_scale, p_scale], into, accumulate);
         }
-        crate::nhwc::across::fold(along) / p_sum + (q_sum.ln() - p_sum.ln())
+        let along = across::weighted_difference(p, [student, teacher], [student_top, teacher_top], cold);
+        along / p_sum + (q_sum.ln() - p_sum.ln())
     }
 }
 

@@ -225,7 +225,17 @@ pub fn gradient_norm(gradients: &[&[f32]]) -> f64 {
 
 leveled! {
     fn squares(values: &[f32]) -> f64 {
-        crate::nhwc::across::dot(values, values)
+        let mut lanes = [0f64; 16];
+        let (blocks, rest) = values.as_chunks::<16>();
+        for block in blocks {
+            for (lane, value) in lanes.iter_mut().zip(block) {
+                *lane += f64::from(*value) * f64::from(*value);
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += f64::from(*value) * f64::from(*value);
+        }
+        lanes.iter().sum()
     }
 }
 

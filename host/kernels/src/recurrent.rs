@@ -4,7 +4,10 @@
 use crate::Float;
 use crate::leveled::leveled;
 use crate::nhwc::Level;
+use crate::nhwc::across::{LANES, block, put_block};
 use crate::parallel::pieces3;
+
+type Block = [f32; LANES];
 
 /// Elements of a task, in whole rows.
 const TASK: usize = 1 << 12;
@@ -57,13 +60,29 @@ fn lstm_row(gates: &mut [f32], before: &[f32], cell: &mut [f32], state: &mut [f3
     let (i, rest) = gates.split_at_mut(hidden);
     let (f, rest) = rest.split_at_mut(hidden);
     let (g, o) = rest.split_at_mut(hidden);
-    let made = cell.iter_mut().zip(state.iter_mut()).zip(before);
-    for (((i, f), (g, o)), ((cell, state), before)) in
-        i.iter_mut().zip(f.iter_mut()).zip(g.iter_mut().zip(o.iter_mut())).zip(made)
-    {
-        (*i, *f, *g, *o) = (sigmoid(*i), sigmoid(*f), Float::tanh(*g), sigmoid(*o));
-        *cell = *f * *before + *i * *g;
-        *state = *o * Float::tanh(*cell);
+    for at in (0..hidden).step_by(LANES) {
+        let (mut open, before) = ([block(i, at), block(f, at), block(g, at), block(o, at)], block(before, at));
+        let (mut made, mut shown) = ([0.0; LANES], [0.0; LANES]);
+        lstm_block(&mut open, &before, &mut made, &mut shown);
+        put_block(&open[0], i, at);
+        put_block(&open[1], f, at);
+        put_block(&open[2], g, at);
+        put_block(&open[3], o, at);
+        put_block(&made, cell, at);
+        put_block(&shown, state, at);
+    }
+}
+
+#[inline(always)]
+fn lstm_block(gates: &mut [Block; 4], before: &Block, cell: &mut Block, state: &mut Block) {
+    let [i, f, g, o] = gates;
+    for lane in 0..LANES {
+        i[lane] = sigmoid(i[lane]);
+        f[lane] = sigmoid(f[lane]);
+        g[lane] = Float::tanh(g[lane]);
+        o[lane] = sigmoid(o[lane]);
+        cell[lane] = f[lane] * before[lane] + i[lane] * g[lane];
+        state[lane] = o[lane] * Float::tanh(cell[lane]);
     }
 }
 
@@ -183,12 +202,27 @@ fn gru_row(gates: &mut [f32], recurrent: &[f32], before: &[f32], state: &mut [f3
     let (z, n) = rest.split_at_mut(hidden);
     let (by_r, rest) = recurrent.split_at(hidden);
     let (by_z, by_n) = rest.split_at(hidden);
-    let (n, by_n, before) = (&mut n[..hidden], &by_n[..hidden], &before[..hidden]);
-    for at in 0..hidden {
-        r[at] = sigmoid(r[at] + by_r[at]);
-        z[at] = sigmoid(z[at] + by_z[at]);
-        n[at] = Float::tanh(n[at] + r[at] * by_n[at]);
-        state[at] = (1.0 - z[at]) * n[at] + z[at] * before[at];
+    for at in (0..hidden).step_by(LANES) {
+        let mut open = [block(r, at), block(z, at), block(n, at)];
+        let back = [block(by_r, at), block(by_z, at), block(by_n, at)];
+        let mut made = block(before, at);
+        gru_block(&mut open, &back, &mut made);
+        put_block(&open[0], r, at);
+        put_block(&open[1], z, at);
+        put_block(&open[2], n, at);
+        put_block(&made, state, at);
+    }
+}
+
+/// `state` comes in as the state before.
+#[inline(always)]
+fn gru_block(gates: &mut [Block; 3], recurrent: &[Block; 3], state: &mut Block) {
+    let ([r, z, n], [by_r, by_z, by_n]) = (gates, recurrent);
+    for lane in 0..LANES {
+        r[lane] = sigmoid(r[lane] + by_r[lane]);
+        z[lane] = sigmoid(z[lane] + by_z[lane]);
+        n[lane] = Float::tanh(n[lane] + r[lane] * by_n[lane]);
+        state[lane] = (1.0 - z[lane]) * n[lane] + z[lane] * state[lane];
     }
 }
 

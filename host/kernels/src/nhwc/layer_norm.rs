@@ -8,7 +8,7 @@
 //! ```
 
 use super::Level;
-use super::across::{fold, lanes, total};
+use super::across::{centred_dot, squares, total};
 use super::apply::{Add, Put, Store};
 use crate::Float;
 use crate::leveled::leveled;
@@ -76,10 +76,7 @@ leveled! {
 fn moments(x: &[f32], eps: f32) -> [f32; 2] {
     let mean = total(x) / x.len() as f64;
     let centre = mean as f32;
-    let squares = fold(lanes!(0f64, x, |lane, value| {
-        let centred = f64::from(*value - centre);
-        *lane += centred * centred
-    }));
+    let squares = squares(x, centre);
     [centre, (1.0 / (squares / x.len() as f64 + f64::from(eps)).sqrt()) as f32]
 }
 
@@ -154,18 +151,9 @@ fn multiply(a: &[f32], b: &[f32], out: &mut [f32]) {
 #[inline(always)]
 fn layer_gradient<P: Put>(put: P, [x, h]: [&[f32]; 2], [mean, rstd]: [f32; 2], out: &mut [f32]) {
     let count = x.len() as f64;
-    let mut along = [0f64; 16];
-    let ((x_blocks, x_rest), (h_blocks, h_rest)) = (x.as_chunks::<16>(), h.as_chunks::<16>());
-    for (x, h) in x_blocks.iter().zip(h_blocks) {
-        for (along, (x, h)) in along.iter_mut().zip(x.iter().zip(h)) {
-            *along += f64::from((*x - mean) * *h);
-        }
-    }
-    for (along, (x, h)) in along.iter_mut().zip(x_rest.iter().zip(h_rest)) {
-        *along += f64::from((*x - mean) * *h);
-    }
+    let along = centred_dot(x, mean, h);
     let centre = (total(h) / count) as f32;
-    let along = (fold(along) / count) as f32 * rstd * rstd;
+    let along = (along / count) as f32 * rstd * rstd;
     for (out, (x, h)) in out.iter_mut().zip(x.iter().zip(h)) {
         *out = put.put(*out, (*h - centre - (*x - mean) * along) * rstd);
     }

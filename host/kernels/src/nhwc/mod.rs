@@ -31,6 +31,7 @@ mod level;
 mod mask;
 mod rows;
 mod sums;
+mod turn;
 
 pub(crate) use curve::{Curve, with_curve};
 pub use level::Level;

@@ -1,9 +1,8 @@
 //! Softmax over the last dim: rows `[rows, width]`.
 
 use super::Level;
-use super::across::{dot, maximum, total};
+use super::across::{dot, exponentials, maximum};
 use super::apply::{Add, Put, Store};
-use crate::Float;
 use crate::leveled::leveled;
 use crate::parallel::pieces;
 
@@ -20,11 +19,7 @@ pub fn softmax_forward(x: &[f32], width: usize, out: &mut [f32]) {
 leveled! {
     fn softmax_rows(x: &[f32], width: usize, out: &mut [f32]) {
         for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-            let top = maximum(x);
-            for (out, x) in out.iter_mut().zip(x) {
-                *out = Float::exp(*x - top);
-            }
-            let scale = (1.0 / total(out)) as f32;
+            let scale = (1.0 / exponentials(x, maximum(x), 1.0, out)) as f32;
             for out in out.iter_mut() {
                 *out *= scale;
             }
