@@ -16,6 +16,9 @@
 //! | [`conv`] | convolution and transposed convolution, all gradients |
 //! | [`matmul`] | batched matrix product over strided operands |
 //! | [`pool`], [`resize`] | max, average, adaptive pooling; bilinear and nearest resizing |
+//! | [`nhwc`] | kernels over channels-last `f32`, fused for training |
+//! | [`loss`], [`optim`] | losses over rows of logits with their gradients; optimizers in place |
+//! | [`recurrent`], [`rng`] | pointwise parts of recurrent cells; random numbers by position |
 //! | [`norm`] | batch norm, layer norm, L2 normalisation |
 //! | [`softmax`] | softmax, log-softmax, cross-entropy |
 //! | [`elementwise`], [`broadcast`], [`reduce`] | maps, NumPy broadcasting, sums and extremes over a dim |
@@ -24,14 +27,20 @@ pub mod broadcast;
 pub mod conv;
 pub mod elementwise;
 pub mod float;
+pub mod loss;
 pub mod matmul;
+pub mod nhwc;
 pub mod norm;
+pub mod optim;
 pub mod pool;
+pub mod recurrent;
 pub mod reduce;
 pub mod resize;
+pub mod rng;
 pub mod softmax;
 
 mod error;
+mod leveled;
 mod parallel;
 
 pub use error::ShapeError;

@@ -52,3 +52,47 @@ fn each2<T: Send, U: Send>(first: (&mut [T], usize), second: (&mut [U], usize), 
         both.enumerate().for_each(|(index, (a, b))| task(index, a, b));
     }
 }
+
+/// [`pieces`] of some outputs of one type cut alike: `sizes` are the lengths of their pieces.
+pub(crate) fn pieces3<T: Send, const N: usize>(
+    outputs: [&mut [T]; N],
+    sizes: [usize; N],
+    work: usize,
+    task: impl Fn(usize, [&mut [T]; N]) + Sync,
+) {
+    let count = outputs[0].len().div_ceil(sizes[0].max(1));
+    let last = count.saturating_sub(1);
+    if count <= 1 {
+        if count == 1 {
+            task(0, outputs);
+        }
+        return;
+    }
+    // Halves at a border of pieces, until one piece is left.
+    split(outputs, sizes, 0..last + 1, work >= THRESHOLD, &task);
+}
+
+fn split<T: Send, const N: usize>(
+    outputs: [&mut [T]; N],
+    sizes: [usize; N],
+    range: std::ops::Range<usize>,
+    parallel: bool,
+    task: &(impl Fn(usize, [&mut [T]; N]) + Sync),
+) {
+    if range.len() == 1 {
+        return task(range.start, outputs);
+    }
+    let middle = range.start + range.len() / 2;
+    let mut right: [&mut [T]; N] = std::array::from_fn(|_| Default::default());
+    let mut left: [&mut [T]; N] = std::array::from_fn(|_| Default::default());
+    for (index, output) in outputs.into_iter().enumerate() {
+        (left[index], right[index]) = output.split_at_mut((middle - range.start) * sizes[index]);
+    }
+    let (before, after) = (range.start..middle, middle..range.end);
+    if parallel {
+        rayon::join(|| split(left, sizes, before, parallel, task), || split(right, sizes, after, parallel, task));
+    } else {
+        split(left, sizes, before, parallel, task);
+        split(right, sizes, after, parallel, task);
+    }
+}

@@ -49,7 +49,7 @@ impl PoolShape {
     }
 
     /// Elements of the input along `axis` under window `at`, given by the first one and their number.
-    fn taps(&self, axis: usize, at: usize) -> (usize, usize) {
+    pub(crate) fn taps(&self, axis: usize, at: usize) -> (usize, usize) {
         let w = &self.window;
         let start = at * w.stride[axis];
         let skipped = w.padding[axis].saturating_sub(start).div_ceil(w.dilation[axis]);
@@ -112,9 +112,9 @@ pub fn max_pool2d_backward<T: Float>(shape: &PoolShape, x: &[T], grad: &[T], gra
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Average {
     planes: usize,
-    input: [usize; 2],
-    rows: Vec<Range<usize>>,
-    columns: Vec<Range<usize>>,
+    pub(crate) input: [usize; 2],
+    pub(crate) rows: Vec<Range<usize>>,
+    pub(crate) columns: Vec<Range<usize>>,
     divisor: Option<usize>,
 }
 
@@ -162,7 +162,7 @@ impl Average {
         self.output() == [1, 1] && self.rows[0] == (0..self.input[0]) && self.columns[0] == (0..self.input[1])
     }
 
-    fn scale<T: Float>(&self, rows: &Range<usize>, columns: &Range<usize>) -> T {
+    pub(crate) fn scale<T: Float>(&self, rows: &Range<usize>, columns: &Range<usize>) -> T {
         T::ONE / T::of(self.divisor.unwrap_or(rows.len() * columns.len()) as f64)
     }
 

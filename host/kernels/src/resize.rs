@@ -6,19 +6,19 @@ use crate::parallel::pieces;
 
 /// Which elements along an axis make one output element: `(1 - share) x[low] + share x[high]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Tap {
-    low: usize,
-    high: usize,
-    share: f64,
+pub(crate) struct Tap {
+    pub(crate) low: usize,
+    pub(crate) high: usize,
+    pub(crate) share: f64,
 }
 
 /// How planes of one size become planes of another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resize {
-    input: [usize; 2],
-    rows: Vec<Tap>,
-    columns: Vec<Tap>,
-    nearest: bool,
+    pub(crate) input: [usize; 2],
+    pub(crate) rows: Vec<Tap>,
+    pub(crate) columns: Vec<Tap>,
+    pub(crate) nearest: bool,
 }
 
 impl Resize {
