@@ -49,6 +49,7 @@ mod node;
 mod norm;
 mod pool;
 mod reduce;
+mod seed;
 mod softmax;
 mod unary;
 
@@ -63,6 +64,7 @@ pub use many::{GradSlots, ManyOp, Outcome, packed_custom_op};
 pub use norm::{BatchNorm, batch_norm_eval, batch_norm_train, layer_norm};
 pub use pool::{Pool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, resize_bilinear, resize_nearest};
 pub use reduce::{argmax, l2_normalize, max, mean, min, sum, var};
+pub use seed::seeded;
 pub use softmax::{Reduction, cross_entropy, log_softmax, softmax};
 pub use unary::{
     abs, affine, clamp, detach, erf, exp, floor, gelu, hardtanh, leaky_relu, log, neg, pow, recip, relu, relu6, round,

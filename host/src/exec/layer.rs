@@ -127,11 +127,15 @@ fn batch_norm(x: &Tensor, eps: f64, momentum: f64, env: &Env<'_>) -> Result<(Ten
 }
 
 fn dropout(x: &Tensor, p: f64, env: &Env<'_>) -> Result<Tensor> {
-    let moment = env.moment;
-    let purpose = format!("dropout:{}:{}:{}:{}", env.params.owner(), moment.stage, moment.phase, env.path);
-    let mut rng = Rng::new(moment.seed, &purpose, (moment.step << 16) ^ moment.frame);
-    let keep = 1.0 / (1.0 - p);
-    let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform_f64() < p { 0.0 } else { keep as f32 }).collect();
+    let mask = dropout_mask(p, x.elem_count(), env.params.owner(), env.path, env.moment);
     let mask = Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())?;
     one(&Op::Mul, &[x, &mask])
+}
+
+/// What dropout multiplies by, in row-major order: the same for every executor.
+pub(super) fn dropout_mask(p: f64, len: usize, owner: &str, path: &str, moment: &Moment) -> Vec<f32> {
+    let purpose = format!("dropout:{owner}:{}:{}:{path}", moment.stage, moment.phase);
+    let mut rng = Rng::new(moment.seed, &purpose, (moment.step << 16) ^ moment.frame);
+    let keep = (1.0 / (1.0 - p)) as f32;
+    (0..len).map(|_| if rng.uniform_f64() < p { 0.0 } else { keep }).collect()
 }

@@ -4,9 +4,12 @@
 mod layer;
 mod network;
 mod pass;
+pub(crate) mod tape;
 
-pub use network::{ModuleSlot, Network, NetworkError};
+pub use network::{Executor, ModuleSlot, Network, NetworkError};
 pub use pass::{Forward, PassSpec, StagedIn};
+pub(crate) use tape::free_buffers;
+pub use tape::{ParamGrad, Tape};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! A graph with its parameters.
 
+use super::tape::Packs;
 use crate::graph::{Graph, LayerKind, Source};
 use crate::ops::{BoundPart, Moment, OpError, ParamSet, TracePort};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use stillhouse_plugin::abi::role;
 use stillhouse_plugin::op::{DType, Meta};
@@ -52,6 +54,18 @@ pub struct Network {
     pub over_time: bool,
     /// Shape of each layer's output for one sample.
     pub shapes: Vec<Vec<usize>>,
+    /// What runs it.
+    executor: Executor,
+    packs: RefCell<HashMap<usize, Rc<RefCell<Packs>>>>,
+}
+
+/// What runs a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executor {
+    /// candle, on any device.
+    Candle,
+    /// The tape of [`super::tape`], on the CPU in `f32`.
+    Fast,
 }
 
 /// Samples in a trace: more than one, since a batch of one has no variance.
@@ -93,7 +107,30 @@ impl Network {
             shapes.push(meta);
         }
         let shapes = shapes.into_iter().map(|meta| meta.shape[1..].to_vec()).collect();
-        Ok(Network { name: name.into(), graph, params, modules, over_time, shapes })
+        let (executor, packs) = (Executor::Candle, RefCell::default());
+        Ok(Network { name: name.into(), graph, params, modules, over_time, shapes, executor, packs })
+    }
+
+    /// The same network with another executor, where it can run it.
+    #[must_use]
+    pub fn run_by(mut self, executor: Executor) -> Network {
+        let can = !self.over_time && self.params.float() == candle_core::DType::F32 && self.params.device().is_cpu();
+        self.executor = if can { executor } else { Executor::Candle };
+        self
+    }
+
+    /// What runs it.
+    pub fn executor(&self) -> Executor {
+        self.executor
+    }
+
+    pub(super) fn is_fast(&self) -> bool {
+        self.executor == Executor::Fast
+    }
+
+    /// The packed weights of a layer.
+    pub(super) fn packs(&self, index: usize) -> Rc<RefCell<Packs>> {
+        self.packs.borrow_mut().entry(index).or_default().clone()
     }
 
     /// Shape of one sample (one frame) at a point; `None` for a value that no module offers.

@@ -2,6 +2,7 @@
 
 use super::layer::{Env, run_layer};
 use super::network::{Network, NetworkError};
+use super::tape::{self, Tape};
 use crate::graph::{Graph, LayerKind, Source};
 use crate::ops::{Emitted, Moment, ParamKind, ParamSet, PortIn, Staged};
 use candle_core::Tensor;
@@ -45,10 +46,12 @@ pub struct Forward {
     pub emitted: Vec<Emitted>,
     /// Lines of modules for the log.
     pub log: Vec<(u32, String)>,
+    /// The way back, where the fast executor ran and gradients are wanted.
+    pub tape: Option<Rc<Tape>>,
 }
 
 /// State of all modules between frames: by layer.
-type States = BTreeMap<usize, Vec<(String, Tensor)>>;
+pub(super) type States = BTreeMap<usize, Vec<(String, Tensor)>>;
 
 impl Network {
     /// Runs the layers that the wanted points need.
@@ -58,6 +61,9 @@ impl Network {
     /// # Errors
     /// A layer or module fails; the message names it.
     pub fn forward(&self, input: &Tensor, spec: &PassSpec, moment: &Moment) -> Result<Forward, NetworkError> {
+        if self.is_fast() {
+            return tape::forward(self, input, spec, moment);
+        }
         let mut out = Forward::default();
         let mut states = States::new();
         let frames = if self.over_time { input.dim(1)? } else { 1 };
@@ -127,7 +133,7 @@ impl Network {
         !names.is_empty() && names.iter().all(|name| spec.frozen.contains(&format!("{path}.{name}")))
     }
 
-    fn module(
+    pub(super) fn module(
         &self,
         index: usize,
         inputs: &[Tensor],

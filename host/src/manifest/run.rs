@@ -83,6 +83,8 @@ pub enum Executor {
     Auto,
     /// Candle, whatever the graph.
     Candle,
+    /// The fast one for processors; candle where it cannot run the graph.
+    Fast,
 }
 
 /// Where to look for plugins before the usual places.

@@ -4,7 +4,7 @@ use super::eager::{meta_of, to_candle_dtype};
 use super::init::initialise;
 use candle_core::{DType as CandleType, Device, Result, Tensor, Var};
 use indexmap::IndexMap;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use stillhouse_plugin::Init;
 use stillhouse_plugin::op::{DType, Meta};
 
@@ -34,12 +34,21 @@ pub struct ParamSet {
     float: CandleType,
     device: Device,
     entries: RefCell<IndexMap<String, Entry>>,
+    /// Counts changes of the values.
+    version: Cell<u64>,
 }
 
 impl ParamSet {
     /// An empty set. `float` is the type of every float tensor in it.
     pub fn new(owner: &str, seed: u64, float: CandleType, device: &Device) -> ParamSet {
-        ParamSet { owner: owner.into(), seed, float, device: device.clone(), entries: RefCell::default() }
+        ParamSet {
+            owner: owner.into(),
+            seed,
+            float,
+            device: device.clone(),
+            entries: RefCell::default(),
+            version: Cell::new(0),
+        }
     }
 
     /// Who owns the tensors: a model's or a term's name.
@@ -67,6 +76,16 @@ impl ParamSet {
         let tensor = Tensor::from_vec(values, shape, &self.device)?.to_dtype(dtype)?;
         self.entries.borrow_mut().insert(name.into(), Entry { var: Var::from_tensor(&tensor)?, kind });
         Ok(())
+    }
+
+    /// Another number after every change of a value.
+    pub fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    /// Notes that a value is about to change through its variable.
+    pub fn touch(&self) {
+        self.version.set(self.version.get() + 1);
     }
 
     /// A stored tensor.
@@ -97,6 +116,7 @@ impl ParamSet {
         if value.dims() != entry.var.dims() {
             candle_core::bail!("`{name}` wants the shape {:?}, got {:?}", entry.var.dims(), value.dims());
         }
+        self.touch();
         entry.var.set(&value)
     }
 
@@ -112,6 +132,7 @@ impl ParamSet {
         if let Some(row) = index.iter().find(|row| !is_row(row)) {
             candle_core::bail!("row {row} of `{name}`, which has {count}");
         }
+        self.touch();
         let set = |(at, row): (usize, i64)| entry.var.slice_set(&rows.narrow(0, at, 1)?, 0, row as usize);
         index.into_iter().enumerate().try_for_each(set)
     }

@@ -3,7 +3,7 @@
 use super::problem::{AtPath, Problem, known_hint, told};
 use super::setup::{Setup, check_settings, find_part};
 use crate::data::{Filter, Samples, ViewSpec, channel_stats};
-use crate::exec::{ModuleSlot, Network};
+use crate::exec::{Executor, ModuleSlot, Network};
 use crate::graph::{Graph, Source};
 use crate::manifest::{self, ManifestPath, Part, nearest};
 use crate::model::{self, Frame, ModelError};
@@ -54,7 +54,11 @@ impl ModelBuilder<'_> {
         let seed = entry.seed.unwrap_or(self.seed);
         let params = Rc::new(ParamSet::new(origin, seed, self.setup.float, &self.setup.device));
         let modules = self.modules(origin, entry, &mut graph, &path, seed)?;
-        let network = Network::new(name, graph, params, entry.over_time, modules).at_path(&path)?;
+        let executor = match self.setup.manifest.run.executor {
+            manifest::Executor::Candle => Executor::Candle,
+            manifest::Executor::Auto | manifest::Executor::Fast => Executor::Fast,
+        };
+        let network = Network::new(name, graph, params, entry.over_time, modules).at_path(&path)?.run_by(executor);
         Ok(Model { name: name.into(), origin: origin.into(), network: Rc::new(network), data: data.into(), view })
     }
 

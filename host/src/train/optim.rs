@@ -50,6 +50,7 @@ impl Optimizer {
                 None => value.zeros_like()?,
             };
             let moved = update(&self.rule, self.steps, &value, gradient, state, factor, decays(&self.rule, &value))?;
+            member.set.touch();
             entry.var.set(&moved)?;
         }
         Ok(())

@@ -59,6 +59,13 @@ pub struct Stepper<'a> {
 /// Forwards of one step by pass, with the version of the model that ran.
 type Cache = BTreeMap<String, Forward>;
 
+impl Drop for Stepper<'_> {
+    /// The next stage has other sizes.
+    fn drop(&mut self) {
+        crate::exec::free_buffers();
+    }
+}
+
 impl<'a> Stepper<'a> {
     /// A stepper over the optimizers of the stage's groups.
     pub fn new(
@@ -150,11 +157,11 @@ impl<'a> Stepper<'a> {
         }
         if norms {
             for (tensor, weight, at) in &parts {
-                let gradients = self.gradients(phase, &weighted(tensor, *weight)?)?;
+                let gradients = self.gradients(phase, &weighted(tensor, *weight)?, cache)?;
                 report.terms[*at].gradient_norm = Some(optim::norm(gradients.values())?);
             }
         }
-        let gradients = self.total_gradients(phase, &parts)?;
+        let gradients = self.total_gradients(phase, &parts, cache)?;
         self.update(index, phase, gradients, lr_factor, update)?;
         for change in &staged {
             change.change.commit(&change.params)?;
@@ -173,7 +180,12 @@ impl<'a> Stepper<'a> {
         Ok(())
     }
 
-    fn total_gradients(&self, phase: &PhasePlan, parts: &[(Tensor, f64, usize)]) -> Result<Gradients, TrainError> {
+    fn total_gradients(
+        &self,
+        phase: &PhasePlan,
+        parts: &[(Tensor, f64, usize)],
+        cache: &Cache,
+    ) -> Result<Gradients, TrainError> {
         let mut total: Option<Tensor> = None;
         for (tensor, weight, _) in parts.iter().filter(|(_, weight, _)| *weight != 0.0) {
             let part = weighted(tensor, *weight)?;
@@ -183,20 +195,31 @@ impl<'a> Stepper<'a> {
             });
         }
         match total {
-            Some(total) => self.gradients(phase, &total),
+            Some(total) => self.gradients(phase, &total, cache),
             None => Ok(Gradients::new()),
         }
     }
 
     /// Gradients of the parameters that the phase updates.
-    fn gradients(&self, phase: &PhasePlan, total: &Tensor) -> Result<Gradients, TrainError> {
+    fn gradients(&self, phase: &PhasePlan, total: &Tensor, cache: &Cache) -> Result<Gradients, TrainError> {
         let store = total.backward()?;
-        let members = phase.updates.iter().flat_map(|group| self.optimizers[*group].members());
-        let gradient = |member: &super::groups::Member| {
-            let entry = member.set.get(&member.name)?;
-            Some((member.full.clone(), store.get(entry.var.as_tensor())?.detach()))
-        };
-        Ok(members.filter_map(gradient).collect())
+        let mut of_tapes = vec![];
+        for tape in cache.values().filter_map(|forward| forward.tape.as_ref()) {
+            of_tapes.extend(tape.backward(&store)?);
+        }
+        let mut gradients = Gradients::new();
+        for member in phase.updates.iter().flat_map(|group| self.optimizers[*group].members()) {
+            let Some(entry) = member.set.get(&member.name) else { continue };
+            let mut sum = store.get(entry.var.as_tensor()).map(Tensor::detach);
+            for found in of_tapes.iter().filter(|found| found.is_of(&member.set, &member.name)) {
+                sum = Some(match sum {
+                    Some(sum) => (sum + &found.value)?,
+                    None => found.value.clone(),
+                });
+            }
+            gradients.extend(sum.map(|sum| (member.full.clone(), sum)));
+        }
+        Ok(gradients)
     }
 
     fn update(

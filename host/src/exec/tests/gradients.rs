@@ -8,7 +8,7 @@ use candle_core::{DType as CandleType, Device, Tensor, Var};
 use serde_json::json;
 
 /// Convolutions (strided, grouped, transposed), norms, a residual sum, pools, a resize, a gate, dropout, linear layers.
-fn everything() -> Graph {
+pub(super) fn everything() -> Graph {
     let mut net = GraphBuilder::new("everything", &[2, 6, 5]);
     let mut add =
         |path: &str, table: serde_json::Value, inputs: &[&Source]| net.layer(path, kind(&table), inputs).unwrap();

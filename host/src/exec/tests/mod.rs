@@ -5,6 +5,7 @@ mod gradients;
 mod layers;
 mod modules;
 mod statistics;
+mod tape;
 
 use super::{Forward, Network, PassSpec};
 use crate::graph::{Graph, GraphBuilder, LayerKind, Source};

@@ -1,0 +1,164 @@
+//! The way back: gradients of points, collected until the layer that made the point takes them.
+
+use super::buffer::Buffer;
+use super::record::Tape;
+use super::value::{Value, copy_in, to_rows};
+use crate::ops::ParamSet;
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Result, Tensor};
+use std::rc::Rc;
+use stillhouse_kernels::nhwc::Grad;
+use stillhouse_kernels::nhwc::activation::scaled;
+use stillhouse_kernels::nhwc::norm::{Coefficients, form};
+
+/// The gradient of a point.
+pub(super) struct Slot {
+    /// As long as the point's values, and laid out as they are.
+    pub(super) dz: Rc<Buffer>,
+    /// The gradient is `k0 dz + k1 raw + k2`, formed when it is read.
+    pub(super) norm: Option<(Rc<Buffer>, Rc<Coefficients>)>,
+    /// For a batch norm's output: sums of `dz` and of `dz raw` of each channel, where they were taken on the way.
+    pub(super) sums: Option<Vec<f64>>,
+}
+
+impl Slot {
+    pub(super) fn plain(dz: Rc<Buffer>) -> Slot {
+        Slot { dz, norm: None, sums: None }
+    }
+
+    pub(super) fn grad(&self) -> Grad<'_> {
+        match &self.norm {
+            Some((raw, coefficients)) => coefficients.grad(&self.dz, raw),
+            None => Grad::plain(&self.dz),
+        }
+    }
+
+    /// The gradient as values.
+    pub(super) fn formed(self, channels: usize) -> Rc<Buffer> {
+        if self.norm.is_none() {
+            return self.dz;
+        }
+        let mut out = Buffer::new(self.dz.len());
+        form(self.grad(), channels, &mut out, false);
+        Rc::new(out)
+    }
+}
+
+/// A buffer that nobody else reads.
+pub(super) fn unique(buffer: Rc<Buffer>) -> Buffer {
+    Rc::try_unwrap(buffer).unwrap_or_else(|shared| Buffer::copy(&shared))
+}
+
+/// How a layer hands gradients on.
+pub(super) trait Back {
+    /// Takes the gradient of the layer's output to its inputs and parameters.
+    fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()>;
+}
+
+/// A gradient of a parameter.
+pub struct ParamGrad {
+    /// Where the parameter is.
+    pub params: Rc<ParamSet>,
+    /// Its name there.
+    pub name: String,
+    /// The gradient.
+    pub value: Tensor,
+}
+
+impl ParamGrad {
+    /// Whether it is the gradient of this parameter.
+    pub fn is_of(&self, params: &Rc<ParamSet>, name: &str) -> bool {
+        Rc::ptr_eq(&self.params, params) && self.name == name
+    }
+}
+
+/// One walk back over a tape.
+pub(super) struct Backward<'a> {
+    pub(super) tape: &'a Tape,
+    slots: Vec<Option<Slot>>,
+    /// Layers that have still to hand something to each point.
+    left: Vec<usize>,
+    pub(super) found: Vec<ParamGrad>,
+}
+
+impl<'a> Backward<'a> {
+    /// Walks back from the tapped points that `store` has gradients of.
+    pub(super) fn run(tape: &'a Tape, store: &GradStore) -> Result<Vec<ParamGrad>> {
+        let mut cx =
+            Backward { tape, slots: tape.nodes.iter().map(|_| None).collect(), left: tape.readers(), found: vec![] };
+        for (layer, leaf) in &tape.leaves {
+            if let Some(gradient) = store.get(leaf) {
+                let (mut buffer, accumulate) = cx.target(*layer, gradient.elem_count());
+                copy_in(gradient, &mut buffer, accumulate)?;
+                cx.put(*layer, buffer);
+            }
+        }
+        for index in (0..tape.nodes.len()).rev() {
+            let Some(node) = &tape.nodes[index] else { continue };
+            if let Some(slot) = cx.slots[index].take() {
+                node.back.back(slot, &mut cx)?;
+            }
+            node.inputs.iter().for_each(|input| cx.left[*input] -= 1);
+        }
+        Ok(cx.found)
+    }
+
+    /// A buffer for the gradient of a point, and whether it holds earlier parts.
+    pub(super) fn target(&mut self, layer: usize, len: usize) -> (Buffer, bool) {
+        match self.slots[layer].take() {
+            Some(slot) => (unique(slot.formed(self.tape.channels[layer])), true),
+            None => (Buffer::new(len), false),
+        }
+    }
+
+    pub(super) fn put(&mut self, layer: usize, dz: Buffer) {
+        self.slots[layer] = Some(Slot::plain(Rc::new(dz)));
+    }
+
+    pub(super) fn put_with_sums(&mut self, layer: usize, dz: Buffer, sums: Vec<f64>) {
+        self.slots[layer] = Some(Slot { sums: Some(sums), ..Slot::plain(Rc::new(dz)) });
+    }
+
+    /// Hands a gradient that others hold, too, to a point; copied only when it is not the first.
+    pub(super) fn share(&mut self, layer: usize, slot: Slot) {
+        if self.slots[layer].is_none() {
+            self.slots[layer] = Some(slot);
+            return;
+        }
+        let (mut buffer, _) = self.target(layer, slot.dz.len());
+        match &slot.norm {
+            None => scaled(&slot.dz, 1.0, &mut buffer, true),
+            Some(_) => form(slot.grad(), self.tape.channels[layer], &mut buffer, true),
+        }
+        self.put(layer, buffer);
+    }
+
+    /// True when what is handed to the point now is the last part.
+    pub(super) fn is_last(&self, layer: usize) -> bool {
+        self.left[layer] == 1
+    }
+
+    pub(super) fn is_empty(&self, layer: usize) -> bool {
+        self.slots[layer].is_none()
+    }
+
+    /// The batch norm that the point is a reading of, when the gradient can be taken past its activation at once.
+    pub(super) fn norm_below(&self, layer: usize) -> Option<usize> {
+        let norm = self.tape.norm_of[layer]?;
+        let alone = norm == layer || (self.is_last(norm) && self.is_empty(norm));
+        (self.is_last(layer) && alone).then_some(norm)
+    }
+
+    /// Notes the gradient of a parameter of the network.
+    pub(super) fn found(&mut self, name: &str, values: Vec<f32>, shape: &[usize]) -> Result<()> {
+        let value = Tensor::from_vec(values, shape, &Device::Cpu)?;
+        self.found.push(ParamGrad { params: self.tape.params.clone(), name: name.into(), value });
+        Ok(())
+    }
+}
+
+/// A gradient as a tensor, as the graph has the point.
+pub(super) fn to_tensor(slot: Slot, like: &Value) -> Result<Tensor> {
+    let values = slot.formed(like.channels());
+    Tensor::from_vec(to_rows(&values, &like.shape), &*like.shape, &Device::Cpu)
+}

@@ -1,0 +1,288 @@
+//! One forward over the graph.
+
+use super::backward::Back;
+use super::buffer::Buffer;
+use super::record::{Node, Tape};
+use super::value::{Value, read};
+use super::{conv, dense, island, join, norm, pointwise, pool};
+use crate::exec::network::{Network, NetworkError};
+use crate::exec::pass::{Forward, PassSpec, StagedIn, last_readers};
+use crate::graph::{LayerKind, Source};
+use crate::ops::{Moment, ParamKind, Staged};
+use candle_core::{Result, Tensor, Var};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use stillhouse_kernels::nhwc::Activation;
+
+/// A forward on its way.
+pub(super) struct Run<'a> {
+    pub(super) network: &'a Network,
+    pub(super) spec: &'a PassSpec,
+    pub(super) moment: &'a Moment,
+    pub(super) values: Vec<Option<Value>>,
+    input: Option<Value>,
+    /// Layers that read each point.
+    readers: HashMap<usize, Vec<usize>>,
+    /// Sums of a convolution's channels, for the batch norm behind it.
+    pub(super) sums: HashMap<usize, Vec<f64>>,
+    /// Sums that wait for their activation: their terms.
+    pub(super) deferred: HashMap<usize, [Source; 2]>,
+    pub(super) wants: Vec<bool>,
+    pub(super) nodes: Vec<Option<Node>>,
+    pub(super) norm_of: Vec<Option<usize>>,
+    channels: Vec<usize>,
+    pub(super) out: Forward,
+}
+
+/// What a layer gave: its value, and its way back where something before it is trained.
+pub(super) type Made = (Value, Option<Box<dyn Back>>);
+
+/// Runs the layers that the wanted points need.
+///
+/// # Errors
+/// A layer or module fails; the message names it.
+pub(crate) fn forward(
+    network: &Network,
+    input: &Tensor,
+    spec: &PassSpec,
+    moment: &Moment,
+) -> std::result::Result<Forward, NetworkError> {
+    let needed = network.graph.needed(&spec.want);
+    let mut run = Run::new(network, spec, moment, &needed);
+    if spec.want.contains(&Source::Input) {
+        run.out.taps.entry(Source::Input).or_default().push(input.detach());
+    }
+    run.input = Some(Value::from_tensor(&input.detach())?);
+    let last_use = last_readers(&network.graph, &needed);
+    for index in needed {
+        run.layer(index).map_err(|error| run.named(index, error))?;
+        if run.deferred.contains_key(&index) {
+            continue;
+        }
+        for source in run.terms(index).iter().filter_map(Source::layer).collect::<Vec<_>>() {
+            if last_use.get(&source).is_some_and(|last| *last <= index) {
+                run.forget(source);
+            }
+        }
+    }
+    run.finish()
+}
+
+impl<'a> Run<'a> {
+    fn new(network: &'a Network, spec: &'a PassSpec, moment: &'a Moment, needed: &BTreeSet<usize>) -> Run<'a> {
+        let count = network.graph.layers.len();
+        let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
+        for index in needed {
+            for source in network.graph.layers[*index].inputs.iter().filter_map(Source::layer) {
+                readers.entry(source).or_default().push(*index);
+            }
+        }
+        Run {
+            network,
+            spec,
+            moment,
+            values: vec![None; count],
+            input: None,
+            readers,
+            sums: HashMap::new(),
+            deferred: HashMap::new(),
+            wants: vec![false; count],
+            nodes: (0..count).map(|_| None).collect(),
+            norm_of: vec![None; count],
+            channels: vec![1; count],
+            out: Forward::default(),
+        }
+    }
+
+    fn named(&self, index: usize, error: candle_core::Error) -> NetworkError {
+        let message = error.to_string().lines().next().unwrap_or_default().to_owned();
+        NetworkError::Layer { path: self.network.graph.layers[index].path.clone(), message }
+    }
+
+    fn layer(&mut self, index: usize) -> Result<()> {
+        let layer = &self.network.graph.layers[index];
+        let behind = self.terms(index).iter().filter_map(Source::layer).any(|source| self.wants[source]);
+        self.wants[index] = self.spec.track && (behind || self.trains(index));
+        let Some((value, back)) = self.make(index, &layer.kind)? else { return Ok(()) };
+        self.channels[index] = if value.has_channels() { value.channels() } else { 1 };
+        if let (Some(back), true) = (back, self.wants[index]) {
+            let inputs = self.terms(index).iter().filter_map(Source::layer).filter(|from| self.wants[*from]).collect();
+            self.nodes[index] = Some(Node { inputs, back });
+        }
+        self.values[index] = Some(value);
+        Ok(())
+    }
+
+    /// `None` for a sum that waits for its activation.
+    fn make(&mut self, index: usize, kind: &LayerKind) -> Result<Option<Made>> {
+        if matches!(kind, LayerKind::Add) && self.waits(index) {
+            let inputs = &self.network.graph.layers[index].inputs;
+            self.deferred.insert(index, [inputs[0].clone(), inputs[1].clone()]);
+            return Ok(None);
+        }
+        let x = self.read(index, 0)?;
+        let is_map = x.shape.len() == 4;
+        if let Some(activation) = activation_of(kind) {
+            return pointwise::activate(self, index, activation).map(Some);
+        }
+        Ok(Some(match kind {
+            LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } if is_map => conv::run(self, index, kind, x)?,
+            LayerKind::BatchNorm { eps, momentum } if x.has_channels() => norm::batch(self, index, x, *eps, *momentum)?,
+            LayerKind::LayerNorm { eps, .. } if x.shape.len() == 2 => norm::layer(self, index, x, *eps)?,
+            LayerKind::Linear { .. } if x.shape.len() == 2 => dense::linear(self, index, x)?,
+            LayerKind::Flatten | LayerKind::Reshape { .. } => dense::reshape(self, index, kind, x)?,
+            LayerKind::MaxPool { .. } | LayerKind::AvgPool { .. } | LayerKind::AdaptiveAvgPool { .. } if is_map => {
+                pool::run(self, index, kind, x)?
+            }
+            LayerKind::GlobalAvgPool if is_map => pool::global(self, index, x)?,
+            LayerKind::Resize { .. } if is_map => pool::resize(self, index, kind, x)?,
+            LayerKind::Add => pointwise::sum(self, index)?,
+            LayerKind::Mul => pointwise::product(self, index)?,
+            LayerKind::Concat if x.has_channels() => join::concat(self, index)?,
+            LayerKind::Softmax if x.has_channels() => pointwise::softmax(self, index, x)?,
+            LayerKind::Dropout { p } if self.spec.training => pointwise::dropout(self, index, x, *p)?,
+            LayerKind::Identity | LayerKind::Dropout { .. } => pointwise::identity(self, index, x)?,
+            _ => island::run(self, index)?,
+        }))
+    }
+
+    /// A sum of two terms that only an activation reads, and nobody taps.
+    fn waits(&self, index: usize) -> bool {
+        let layers = &self.network.graph.layers;
+        let [reader] = self.readers.get(&index).map(Vec::as_slice).unwrap_or_default() else { return false };
+        let two = layers[index].inputs.len() == 2;
+        let read = |at: usize| self.read(index, at);
+        let alike = || matches!((read(0), read(1)), (Ok(a), Ok(b)) if a.has_channels() && a.shape == b.shape);
+        two && activation_of(&layers[*reader].kind).is_some() && !self.is_wanted(index) && alike()
+    }
+
+    /// What a layer reads: for the activation of a sum that waited, the sum's terms.
+    pub(super) fn terms(&self, index: usize) -> &[Source] {
+        let inputs = &self.network.graph.layers[index].inputs;
+        let waited = inputs.first().and_then(Source::layer).and_then(|source| self.deferred.get(&source));
+        waited.map_or(inputs.as_slice(), |terms| terms)
+    }
+
+    pub(super) fn value(&self, source: &Source) -> Result<Value> {
+        let value = match source {
+            Source::Input => self.input.clone(),
+            Source::Layer(index) | Source::Value(index, _) => self.values[*index].clone(),
+        };
+        value.ok_or_else(|| candle_core::Error::Msg("reads a value that is not there".into()))
+    }
+
+    /// The layer's input at `position`; of an activation whose sum waited, the sum's first term.
+    pub(super) fn read(&self, index: usize, position: usize) -> Result<Value> {
+        match self.terms(index).get(position) {
+            Some(source) => self.value(source),
+            None => candle_core::bail!("reads nothing"),
+        }
+    }
+
+    /// The layer before, when its gradient is wanted.
+    pub(super) fn below(&self, index: usize, position: usize) -> Option<usize> {
+        self.terms(index).get(position)?.layer().filter(|source| self.wants[*source])
+    }
+
+    pub(super) fn is_wanted(&self, index: usize) -> bool {
+        self.spec.want.contains(&Source::Layer(index))
+    }
+
+    /// Whether a batch norm with the statistics of the batch reads the layer.
+    pub(super) fn feeds_batch_norm(&self, index: usize) -> bool {
+        let is_norm = |reader: &usize| {
+            matches!(self.network.graph.layers[*reader].kind, LayerKind::BatchNorm { .. }) && !self.is_fixed(*reader)
+        };
+        self.readers.get(&index).is_some_and(|readers| readers.iter().any(is_norm))
+    }
+
+    /// Whether a batch norm runs as in evaluation.
+    pub(super) fn is_fixed(&self, index: usize) -> bool {
+        !self.spec.training
+            || ["weight", "bias"].iter().all(|suffix| self.spec.frozen.contains(&self.name(index, suffix)))
+    }
+
+    pub(super) fn name(&self, index: usize, suffix: &str) -> String {
+        format!("{}.{suffix}", self.network.graph.layers[index].path)
+    }
+
+    /// Whether a parameter of the layer is trained here.
+    pub(super) fn is_trained(&self, index: usize, suffix: &str) -> bool {
+        let name = self.name(index, suffix);
+        let is_parameter = self.network.params.get(&name).is_some_and(|entry| entry.kind == ParamKind::Parameter);
+        self.spec.track && is_parameter && !self.spec.frozen.contains(&name)
+    }
+
+    fn trains(&self, index: usize) -> bool {
+        let path = &self.network.graph.layers[index].path;
+        match self.network.modules.get(&index) {
+            Some(slot) => {
+                let names = slot.part.params().names(ParamKind::Parameter);
+                names.iter().any(|name| !self.spec.frozen.contains(&format!("{path}.{name}")))
+            }
+            None => ["weight", "bias"].iter().any(|suffix| self.is_trained(index, suffix)),
+        }
+    }
+
+    /// Hands a parameter or buffer of the layer to `task`; `None` when the layer has none of this name.
+    pub(super) fn with<R>(&self, index: usize, suffix: &str, task: impl FnOnce(&[f32]) -> R) -> Result<Option<R>> {
+        let entry = self.network.params.get(&self.name(index, suffix));
+        entry.map(|entry| read(entry.var.as_tensor(), task)).transpose()
+    }
+
+    /// A copy of a small parameter or buffer.
+    pub(super) fn vector(&self, index: usize, suffix: &str) -> Result<Option<Vec<f32>>> {
+        self.with(index, suffix, <[f32]>::to_vec)
+    }
+
+    pub(super) fn stage(&mut self, change: Staged) {
+        self.out.staged.push(StagedIn { params: self.network.params.clone(), change });
+    }
+
+    /// The value is not read again: gone, unless the way back keeps it. A wanted one goes to candle's tape first.
+    fn forget(&mut self, index: usize) {
+        if !self.is_wanted(index) {
+            self.values[index] = None;
+        }
+    }
+
+    fn finish(mut self) -> std::result::Result<Forward, NetworkError> {
+        let mut leaves = vec![];
+        for point in &self.spec.want {
+            let Source::Layer(index) = point else { continue };
+            let Some(value) = self.values[*index].take() else { continue };
+            let mut tensor = value.to_tensor()?;
+            if self.wants[*index] {
+                let leaf = Var::from_tensor(&tensor)?;
+                tensor = leaf.as_tensor().clone();
+                leaves.push((*index, leaf));
+            }
+            self.out.taps.entry(point.clone()).or_default().push(tensor);
+        }
+        if self.spec.track {
+            let Run { nodes, norm_of, channels, .. } = self;
+            let params = self.network.params.clone();
+            self.out.tape = Some(Rc::new(Tape { params, nodes, leaves, norm_of, channels }));
+        }
+        Ok(self.out)
+    }
+}
+
+/// The function of an activation layer.
+pub(super) fn activation_of(kind: &LayerKind) -> Option<Activation> {
+    Some(match kind {
+        LayerKind::Relu => Activation::Relu,
+        LayerKind::Relu6 => Activation::Relu6,
+        LayerKind::LeakyRelu { slope } => Activation::LeakyRelu(*slope as f32),
+        LayerKind::Sigmoid => Activation::Sigmoid,
+        LayerKind::Tanh => Activation::Tanh,
+        LayerKind::Silu => Activation::Silu,
+        LayerKind::Gelu => Activation::Gelu,
+        _ => return None,
+    })
+}
+
+/// The graph changes from run to run; buffers of other sizes are not kept for ever.
+pub(crate) fn free_buffers() {
+    Buffer::clear_pool();
+}

@@ -1,0 +1,49 @@
+//! What a forward leaves for the way back.
+
+use super::backward::{Back, Backward, ParamGrad};
+use crate::ops::ParamSet;
+use candle_core::backprop::GradStore;
+use candle_core::{Result, Var};
+use std::fmt;
+use std::rc::Rc;
+
+/// A layer on the tape: the layers that it reads, and its way back.
+pub(super) struct Node {
+    pub(super) inputs: Vec<usize>,
+    pub(super) back: Box<dyn Back>,
+}
+
+/// One forward of one network, ready to go back. Points are the graph's layers, by index.
+pub struct Tape {
+    pub(super) params: Rc<ParamSet>,
+    pub(super) nodes: Vec<Option<Node>>,
+    /// Tapped points, as variables of candle's tape.
+    pub(super) leaves: Vec<(usize, Var)>,
+    /// The batch norm whose output, or whose output behind an activation, a point is.
+    pub(super) norm_of: Vec<Option<usize>>,
+    pub(super) channels: Vec<usize>,
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({} of {} layers)", self.nodes.iter().flatten().count(), self.nodes.len())
+    }
+}
+
+impl Tape {
+    /// Gradients of the trained parameters, from those of the tapped points in `store`.
+    ///
+    /// # Errors
+    /// A layer that runs on candle fails.
+    pub fn backward(&self, store: &GradStore) -> Result<Vec<ParamGrad>> {
+        Backward::run(self, store)
+    }
+
+    /// How many layers read each point, on the way to a gradient.
+    pub(super) fn readers(&self) -> Vec<usize> {
+        let mut readers = vec![0; self.nodes.len()];
+        let inputs = self.nodes.iter().flatten().flat_map(|node| &node.inputs);
+        inputs.for_each(|input| readers[*input] += 1);
+        readers
+    }
+}

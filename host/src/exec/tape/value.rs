@@ -1,0 +1,120 @@
+//! Values between layers: a buffer, channels last, and how it is read.
+
+use super::buffer::Buffer;
+use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
+use std::rc::Rc;
+use stillhouse_kernels::nhwc::norm::{Statistics, apply};
+use stillhouse_kernels::nhwc::{Activation, Load, layout};
+
+/// A value: `activation(raw * scale + shift)`. A batch norm and an activation behind a convolution share its buffer.
+#[derive(Debug, Clone)]
+pub(super) struct Value {
+    /// As the graph has it: `[N, C, H, W]`, `[N, C]`. Four dimensions lie in memory as `[N, H, W, C]`, others as they are.
+    pub(super) shape: Rc<[usize]>,
+    pub(super) raw: Rc<Buffer>,
+    pub(super) norm: Option<Rc<Statistics>>,
+    pub(super) activation: Activation,
+}
+
+impl Value {
+    pub(super) fn stored(shape: &[usize], raw: Buffer) -> Value {
+        Value { shape: shape.into(), raw: Rc::new(raw), norm: None, activation: Activation::None }
+    }
+
+    pub(super) fn channels(&self) -> usize {
+        self.shape.get(1).copied().unwrap_or(1)
+    }
+
+    /// Pixels of all images; rows of a matrix.
+    pub(super) fn rows(&self) -> usize {
+        self.raw.len() / self.channels().max(1)
+    }
+
+    /// Pixels of one image.
+    pub(super) fn pixels(&self) -> usize {
+        self.shape.iter().skip(2).product()
+    }
+
+    pub(super) fn plane(&self) -> [usize; 2] {
+        [self.shape.get(2).copied().unwrap_or(1), self.shape.get(3).copied().unwrap_or(1)]
+    }
+
+    /// One vector of channels for each row: a map or a matrix.
+    pub(super) fn has_channels(&self) -> bool {
+        matches!(self.shape.len(), 2 | 4)
+    }
+
+    pub(super) fn load(&self) -> Load<'_> {
+        let affine = self.norm.as_ref().map(|norm| norm.affine());
+        Load { values: &self.raw, affine, activation: self.activation }
+    }
+
+    pub(super) fn is_stored(&self) -> bool {
+        self.norm.is_none() && self.activation == Activation::None
+    }
+
+    /// The value in a buffer of its own, if it is not.
+    pub(super) fn store(&self) -> Value {
+        if self.is_stored() {
+            return self.clone();
+        }
+        let mut out = Buffer::new(self.raw.len());
+        let channels = if self.has_channels() { self.channels() } else { 1 };
+        apply(self.load(), None, Activation::None, channels, &mut out);
+        Value::stored(&self.shape, out)
+    }
+
+    /// Row-major, as the graph has it.
+    pub(super) fn to_tensor(&self) -> Result<Tensor> {
+        let stored = self.store();
+        Tensor::from_vec(to_rows(&stored.raw, &stored.shape), &*self.shape, &Device::Cpu)
+    }
+
+    pub(super) fn from_tensor(tensor: &Tensor) -> Result<Value> {
+        let mut buffer = Buffer::new(tensor.elem_count());
+        copy_in(tensor, &mut buffer, false)?;
+        Ok(Value::stored(tensor.dims(), buffer))
+    }
+}
+
+/// `[N, C, pixels]` of a map.
+fn planes(shape: &[usize]) -> Option<[usize; 3]> {
+    if let [n, c, h, w] = shape { Some([*n, *c, h * w]) } else { None }
+}
+
+/// From channels last, where the shape is a map's, to row-major.
+pub(super) fn to_rows(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    match planes(shape) {
+        Some(dims @ [_, channels, pixels]) if channels > 1 && pixels > 1 => {
+            let mut rows = vec![0.0; values.len()];
+            layout::nhwc_to_nchw(values, dims, &mut rows, false);
+            rows
+        }
+        _ => values.to_vec(),
+    }
+}
+
+/// From row-major to channels last, where the shape is a map's; added with `accumulate`.
+pub(super) fn from_rows(rows: &[f32], shape: &[usize], out: &mut [f32], accumulate: bool) {
+    match planes(shape) {
+        Some(dims @ [_, channels, pixels]) if channels > 1 && pixels > 1 => {
+            layout::nchw_to_nhwc(rows, dims, out, accumulate);
+        }
+        _ => stillhouse_kernels::nhwc::activation::scaled(rows, 1.0, out, accumulate),
+    }
+}
+
+/// A tensor's values into a buffer of the same shape.
+pub(super) fn copy_in(tensor: &Tensor, out: &mut [f32], accumulate: bool) -> Result<()> {
+    let tensor = tensor.contiguous()?;
+    read(&tensor, |values| from_rows(values, tensor.dims(), out, accumulate))
+}
+
+/// Hands the values of a contiguous `f32` tensor on the CPU to `task`.
+pub(super) fn read<R>(tensor: &Tensor, task: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+        candle_core::bail!("wants contiguous f32 on the CPU, got {:?}", tensor.dtype());
+    };
+    Ok(task(&values[start..end]))
+}

@@ -1,0 +1,233 @@
+//! The fast executor against candle's in `f64`: values, gradients, statistics.
+
+use super::{assert_near, chain, kind, network, sample, start};
+use crate::exec::{Executor, Forward, Network, PassSpec};
+use crate::graph::{Graph, GraphBuilder, Source};
+use crate::model::{Frame, build_table};
+use crate::ops::{ParamKind, Staged, tests::flat};
+use candle_core::{DType as CandleType, Tensor};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashSet};
+
+/// The same network on both executors, with scales and shifts that are not those of a fresh one.
+fn both(graph: &Graph) -> [Network; 2] {
+    let fast = network(graph.clone(), CandleType::F32).run_by(Executor::Fast);
+    let slow = network(graph.clone(), CandleType::F64);
+    assert_eq!(slow.executor(), Executor::Candle);
+    for (at, (name, entry)) in fast.params.entries().into_iter().enumerate() {
+        if entry.var.rank() == 1 {
+            fast.params.assign(&name, &sample(entry.var.dims(), at).affine(0.4, 1.0).unwrap()).unwrap();
+        }
+        slow.params.assign(&name, &fast.params.get(&name).unwrap().var.to_dtype(CandleType::F64).unwrap()).unwrap();
+    }
+    [fast, slow]
+}
+
+/// Sum of the taps, each element with its own factor.
+fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
+    let terms = taps.iter().enumerate().map(|(at, tap)| {
+        let value = super::tap(net, found, tap);
+        let factors = sample(value.dims(), 31 + at).to_dtype(value.dtype()).unwrap();
+        (value * factors).unwrap().sum_all().unwrap()
+    });
+    terms.reduce(|a, b| (a + b).unwrap()).expect("a tap")
+}
+
+/// Gradients by parameter.
+fn gradients(net: &Network, found: &Forward, taps: &[&str]) -> BTreeMap<String, Vec<f64>> {
+    let store = objective(net, found, taps).backward().unwrap();
+    if let Some(tape) = &found.tape {
+        let given = tape.backward(&store).unwrap();
+        let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
+        for gradient in given {
+            let sum = match sums.remove(&gradient.name) {
+                Some(sum) => (sum + &gradient.value).unwrap(),
+                None => gradient.value,
+            };
+            sums.insert(gradient.name, sum);
+        }
+        return sums.into_iter().map(|(name, sum)| (name, flat(&sum))).collect();
+    }
+    let parameters = net.params.entries().into_iter().filter(|(_, entry)| entry.kind == ParamKind::Parameter);
+    parameters.filter_map(|(name, entry)| Some((name, flat(store.get(&entry.var)?)))).collect()
+}
+
+fn statistics(found: &Forward) -> BTreeMap<String, Vec<f64>> {
+    let value = |staged: &crate::exec::StagedIn| match &staged.change {
+        Staged::Whole { name, value } => (name.clone(), flat(value)),
+        Staged::Rows { name, .. } => panic!("rows of {name}"),
+    };
+    found.staged.iter().map(value).collect()
+}
+
+struct Case<'a> {
+    taps: &'a [&'a str],
+    frozen: &'a [&'a str],
+    training: bool,
+}
+
+#[track_caller]
+fn compare(graph: &Graph, batch: usize, case: &Case<'_>) {
+    let nets = both(graph);
+    let shape: Vec<usize> = std::iter::once(batch).chain(graph.input.iter().copied()).collect();
+    let want = case.taps.iter().map(|tap| graph.tap(tap).unwrap_or_else(|| panic!("no `{tap}`"))).collect();
+    let names = nets[0].params.names(ParamKind::Parameter);
+    let is_frozen = |name: &&String| case.frozen.iter().any(|prefix| name.starts_with(prefix));
+    let frozen: HashSet<String> = names.iter().filter(is_frozen).cloned().collect();
+    let spec = PassSpec { training: case.training, track: true, want, frozen, ..PassSpec::default() };
+    let found = nets.each_ref().map(|net| {
+        let x = sample(&shape, 3).to_dtype(net.params.float()).unwrap();
+        net.forward(&x, &spec, &start()).unwrap_or_else(|error| panic!("{error}"))
+    });
+    assert!(found[0].tape.is_some() && found[1].tape.is_none(), "each on its own executor");
+    for tap in case.taps {
+        let [fast, slow] = [0, 1].map(|at| super::tap(&nets[at], &found[at], tap));
+        assert_eq!(fast.dims(), slow.dims(), "{tap}");
+        assert_near(tap, &flat(&fast), &flat(&slow), 2e-4);
+    }
+    let [fast, slow] = [0, 1].map(|at| statistics(&found[at]));
+    assert_eq!(fast.keys().collect::<Vec<_>>(), slow.keys().collect::<Vec<_>>());
+    fast.iter().for_each(|(name, values)| assert_near(name, values, &slow[name], 1e-4));
+    let [fast, slow] = [0, 1].map(|at| gradients(&nets[at], &found[at], case.taps));
+    assert_eq!(fast.keys().collect::<Vec<_>>(), slow.keys().collect::<Vec<_>>(), "who has a gradient");
+    for (name, values) in &fast {
+        // A bias in front of a batch norm has a gradient of 0, up to rounding.
+        let largest = slow[name].iter().fold(3.0f64, |largest, value| largest.max(value.abs()));
+        let scaled = |values: &[f64]| values.iter().map(|value| value / largest).collect::<Vec<_>>();
+        assert_near(name, &scaled(values), &scaled(&slow[name]), 1e-3);
+    }
+}
+
+fn trained<'a>(taps: &'a [&'a str]) -> Case<'a> {
+    Case { taps, frozen: &[], training: true }
+}
+
+fn family(kind: &str, settings: &Value, input: &[usize]) -> Graph {
+    let frame = Frame { input: input.to_vec(), classes: 5 };
+    build_table(kind, settings.as_object().unwrap(), &frame).unwrap()
+}
+
+fn resnet() -> Graph {
+    family("resnet", &json!({ "depth": 8, "width": 4 }), &[3, 9, 8])
+}
+
+#[test]
+fn residual_network_equals_candle_at_the_output_and_at_taps() {
+    let graph = resnet();
+    compare(&graph, 5, &trained(&["logits"]));
+    compare(&graph, 4, &trained(&["layer1", "layer2", "logits"]));
+    // Raw outputs, norms before and behind their activation, a sum before its activation.
+    let points: Vec<&str> = graph.layers.iter().map(|layer| layer.path.as_str()).collect();
+    for point in &points {
+        compare(&graph, 3, &trained(&[point, "logits"]));
+    }
+    compare(&graph, 3, &trained(&points));
+}
+
+#[test]
+fn frozen_layers_keep_their_statistics_and_pass_gradients_on() {
+    let graph = resnet();
+    let frozen = |frozen| Case { taps: &["layer3", "logits"], frozen, training: true };
+    compare(&graph, 4, &frozen(&["layer2"]));
+    compare(&graph, 4, &frozen(&["conv1", "bn1", "layer1"]));
+    compare(&graph, 4, &frozen(&["layer3.0.bn1.weight", "fc.bias"]));
+    compare(&graph, 4, &Case { taps: &["logits"], frozen: &[], training: false });
+}
+
+#[test]
+fn other_families_equal_candle() {
+    compare(&family("vgg", &json!({ "depth": 11, "width": 4 }), &[3, 32, 32]), 3, &trained(&["logits"]));
+    compare(&family("mlp", &json!({ "hidden": [7, 6] }), &[2, 3, 4]), 4, &trained(&["logits"]));
+}
+
+#[test]
+fn every_kind_of_layer_equals_candle() {
+    compare(&super::gradients::everything(), 3, &trained(&["logits"]));
+    compare(&super::gradients::everything(), 3, &trained(&["sum", "gated", "both", "logits"]));
+    let convs = || ("conv", json!({ "kind": "conv", "out": 4, "kernel": 3, "padding": 1 }));
+    let last = || ("last", json!({ "kind": "conv", "out": 2, "kernel": 1 }));
+    for middle in [
+        json!({ "kind": "conv", "out": 4, "kernel": 3, "padding": 2, "dilation": 2, "groups": 4 }),
+        json!({ "kind": "conv_transpose", "out": 3, "kernel": 3, "stride": 2, "padding": 1, "output_padding": 1 }),
+        json!({ "kind": "batch_norm", "momentum": 0.5, "eps": 1e-3 }),
+        json!({ "kind": "layer_norm" }),
+        json!({ "kind": "leaky_relu", "slope": 0.2 }),
+        json!({ "kind": "relu6" }),
+        json!({ "kind": "tanh" }),
+        json!({ "kind": "softmax" }),
+        json!({ "kind": "avg_pool", "kernel": [2, 3], "stride": 1, "padding": [1, 0] }),
+        json!({ "kind": "max_pool", "kernel": 3, "stride": 2, "padding": 1 }),
+        json!({ "kind": "adaptive_avg_pool", "size": [2, 9] }),
+        json!({ "kind": "resize", "size": [3, 11], "filter": "nearest" }),
+        json!({ "kind": "dropout", "p": 0.3 }),
+        json!({ "kind": "identity" }),
+        json!({ "kind": "linear", "out": 3 }),
+    ] {
+        let graph = chain(&[2, 6, 7], &[convs(), ("mid", middle), last()]);
+        compare(&graph, 3, &trained(&["logits"]));
+        compare(&graph, 2, &trained(&["conv", "mid", "logits"]));
+    }
+    let graph = chain(&[2, 6, 7], &[convs(), ("re", json!({ "kind": "reshape", "shape": [7, 4, 6] })), last()]);
+    compare(&graph, 3, &trained(&["re", "logits"]));
+}
+
+#[test]
+fn activation_of_a_sum_equals_candle_for_every_activation() {
+    let activations =
+        ["relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh"].map(|name| json!({ "kind": name }));
+    for activation in activations.into_iter().chain([json!({ "kind": "leaky_relu", "slope": -0.5 })]) {
+        let mut net = GraphBuilder::new("sums", &[3, 5, 4]);
+        let mut add = |path: &str, table: Value, inputs: &[&Source]| net.layer(path, kind(&table), inputs).unwrap();
+        let conv = || json!({ "kind": "conv", "out": 3, "kernel": 3, "padding": 1, "bias": false });
+        let a = add("a", conv(), &[&Source::Input]);
+        let a = add("a.bn", json!({ "kind": "batch_norm" }), &[&a]);
+        let b = add("b", conv(), &[&Source::Input]);
+        let b = add("b.bn", json!({ "kind": "batch_norm" }), &[&b]);
+        let c = add("c.tanh", json!({ "kind": "tanh" }), &[&b]);
+        let normed = add("normed", json!({ "kind": "add" }), &[&a, &b]);
+        let x = add("normed.act", activation.clone(), &[&normed]);
+        let curved = add("curved", json!({ "kind": "add" }), &[&x, &c]);
+        let y = add("curved.act", activation, &[&curved]);
+        let twice = add("twice", json!({ "kind": "add" }), &[&y, &y]);
+        let three = add("three", json!({ "kind": "add" }), &[&twice, &x, &c]);
+        let graph = net.finish(&three).unwrap();
+        compare(&graph, 3, &trained(&["logits"]));
+        compare(&graph, 3, &trained(&["normed", "curved", "twice", "logits"]));
+    }
+}
+
+#[test]
+fn second_walk_over_a_tape_gives_the_same_gradients() {
+    let [fast, _] = both(&resnet());
+    let spec = super::training(&fast, &["logits"]);
+    let x = sample(&[4, 3, 9, 8], 1).to_dtype(CandleType::F32).unwrap();
+    let found = fast.forward(&x, &spec, &start()).unwrap();
+    assert_eq!(gradients(&fast, &found, &["logits"]), gradients(&fast, &found, &["logits"]));
+    let again = fast.forward(&x, &spec, &start()).unwrap();
+    assert_eq!(
+        gradients(&fast, &again, &["logits"]),
+        gradients(&fast, &found, &["logits"]),
+        "buffers come from the pool"
+    );
+}
+
+#[test]
+fn changed_weights_are_packed_anew() {
+    let [fast, _] = both(&resnet());
+    let x = sample(&[2, 3, 9, 8], 1).to_dtype(CandleType::F32).unwrap();
+    let logits =
+        || flat(&super::tap(&fast, &fast.forward(&x, &super::spec(&fast, &["logits"]), &start()).unwrap(), "logits"));
+    let before = logits();
+    let weight = fast.params.get("conv1.weight").unwrap().var;
+    fast.params.assign("conv1.weight", &weight.affine(2.0, 0.1).unwrap()).unwrap();
+    assert_ne!(before, logits());
+}
+
+#[test]
+fn batch_of_one_value_is_refused_in_training() {
+    let graph = chain(&[3, 1, 1], &[("bn", json!({ "kind": "batch_norm" }))]);
+    let [fast, _] = both(&graph);
+    let x = sample(&[1, 3, 1, 1], 1).to_dtype(CandleType::F32).unwrap();
+    let error = fast.forward(&x, &super::training(&fast, &["logits"]), &start()).expect_err("one value").to_string();
+    assert!(error.contains("layer `bn`") && error.contains("two values a channel or more"), "{error}");
+}
