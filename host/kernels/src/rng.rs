@@ -63,7 +63,7 @@ impl Stream {
     /// When `bound` is 0.
     pub fn below(&self, position: u64, bound: u64) -> u64 {
         assert!(bound > 0, "random number below 0");
-        (u128::from(self.wide_word(position)) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.wide_word(position)) * u128::from(bound)) >> 64) as u64
     }
 
     /// Puts `values` in a random order, which the stream alone decides (Fisher & Yates); reads `values.len()` numbers from

@@ -85,7 +85,11 @@ fn add_block<T: Term>(term: T, a: &[f32; LANES], b: &[f32; LANES], lanes: &mut [
 #[inline(always)]
 fn filled(rest: &[f32], fill: f32) -> [f32; LANES] {
     let mut block = [fill; LANES];
-    block[..rest.len()].copy_from_slice(rest);
+    for lane in 0..LANES {
+        if lane < rest.len() {
+            block[lane] = rest[lane];
+        }
+    }
     block
 }
 
@@ -170,7 +174,8 @@ pub(crate) fn exponentials(x: &[f32], top: f32, factor: f32, out: &mut [f32]) ->
         }
         if !x_rest.is_empty() {
             let mut block = [0f32; LANES];
-            exponential_block(&filled(x_rest, f32::NEG_INFINITY), top, factor, &mut block, &mut lanes);
+            // Filled with next to nothing: exactly 0 would come by way of slow subnormal numbers.
+            exponential_block(&filled(x_rest, top - 80.0 / factor), top, factor, &mut block, &mut lanes);
             out_rest.copy_from_slice(&block[..x_rest.len()]);
         }
         total += fold(&lanes);

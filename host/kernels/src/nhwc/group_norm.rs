@@ -108,8 +108,8 @@ impl GroupNorm {
         let weight = |c: usize| weight.map_or(1.0, |weight| f64::from(weight[c]));
         let (k0, rest) = k.split_at_mut(channels);
         let (k1, k2) = rest.split_at_mut(channels);
-        for group in 0..self.groups {
-            let [mean, rstd] = statistics[group].map(f64::from);
+        for (group, statistics) in statistics.iter().enumerate().take(self.groups) {
+            let [mean, rstd] = statistics.map(f64::from);
             let range = group * each..(group + 1) * each;
             let total: f64 = range.clone().map(|c| weight(c) * sums[c]).sum();
             let product: f64 = range.clone().map(|c| weight(c) * sums[channels + c]).sum();

@@ -2,7 +2,7 @@
 //!
 //! Geometry comes from [`crate::pool`]; its `planes` are images times channels.
 
-use super::apply::apply_part;
+use super::apply::{Add, Put, Store, apply_part};
 use super::rows::Vector;
 use super::{Activation, Level, Load};
 use crate::Float;
@@ -92,7 +92,7 @@ fn maximum(x: &[f32], out: &mut [f32]) {
 fn wins(x: f32, best: f32) -> bool {
     #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "true for NaN")]
     let not_below = !(x <= best);
-    not_below & (best == best)
+    not_below & !best.is_nan()
 }
 
 leveled! {
@@ -289,7 +289,28 @@ pub fn global_average_backward(
     grad_x: &mut [f32],
     accumulate: bool,
 ) {
-    let average = Average::adaptive(batch * channels, [pixels, 1], [1, 1]).expect("an image with pixels");
-    assert_eq!(grad.len(), batch * channels, "pooling: length of the gradient");
-    average_pool_backward(&average, grad, channels, grad_x, accumulate);
+    let lengths = [batch * channels, batch * pixels * channels];
+    assert_eq!([grad.len(), grad_x.len()], lengths, "pooling: lengths of the gradients");
+    let (level, work, share) = (Level::current(), grad_x.len(), 1.0 / pixels as f32);
+    // Some pixels at a time, so that a row is wide.
+    let repeat = 256usize.div_ceil(channels.max(1));
+    pieces(grad_x, pixels * channels, work, |index, grad_x| {
+        f32::scratch(repeat * channels, |row| {
+            let grad = &grad[index * channels..][..channels];
+            for row in row.chunks_exact_mut(channels) {
+                row.iter_mut().zip(grad).for_each(|(row, grad)| *row = *grad * share);
+            }
+            if accumulate { put_rows(level, Add, row, grad_x) } else { put_rows(level, Store, row, grad_x) }
+        });
+    });
+}
+
+leveled! {
+    fn put_rows[P: Put](put: P, row: &[f32], out: &mut [f32]) {
+        for out in out.chunks_mut(row.len()) {
+            for (out, value) in out.iter_mut().zip(row) {
+                *out = put.put(*out, *value);
+            }
+        }
+    }
 }
