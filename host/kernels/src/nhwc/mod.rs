@@ -26,6 +26,7 @@ pub mod softmax;
 
 pub(crate) mod across;
 mod apply;
+mod average;
 mod curve;
 mod level;
 mod mask;
