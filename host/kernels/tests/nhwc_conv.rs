@@ -296,6 +296,8 @@ fn network_shapes() -> Vec<ConvShape> {
         ConvShape::new([33, 40, 4, 4], 40, window(3, 1, 1), 1),
         ConvShape::new([13, 144, 4, 4], 160, window(3, 1, 1), 1),
         ConvShape::new([3, 160, 9, 7], 130, window(3, 2, 1), 1),
+        ConvShape::new([12, 180, 16, 16], 170, window(3, 1, 1), 1),
+        ConvShape::new([5, 200, 9, 10], 340, window(3, 2, 1), 2),
         ConvShape::new([11, 128, 7, 7], 128, window(1, 1, 0), 1),
         ConvShape::new([40, 32, 2, 2], 32, window(3, 1, 1), 1),
         ConvShape::new([4, 32, 14, 14], 32, window(5, 1, 2), 32),

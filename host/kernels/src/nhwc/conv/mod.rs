@@ -12,11 +12,14 @@ mod drive;
 pub(crate) mod lanes;
 mod layout;
 mod pack;
+mod patch;
 mod plan;
 mod run;
 mod scratch;
 mod tile;
+mod transform;
 mod weights;
+mod wide;
 mod winograd;
 
 pub use drive::{backward, backward_transposed, forward, forward_transposed};

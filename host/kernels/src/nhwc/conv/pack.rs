@@ -4,7 +4,7 @@ use super::super::Level;
 use super::ConvShape;
 use super::plan::{Phase, Plan, Way};
 use super::scratch::Aligned;
-use super::winograd;
+use super::transform;
 use rayon::prelude::*;
 
 /// Weights as kernels read them, and how; buffers are reused by the next packing.
@@ -74,7 +74,7 @@ impl Packed {
 
 impl Packed {
     fn fill_winograd(&mut self, shape: &ConvShape, weights: &[f32], way: Way) {
-        if !winograd::pays(shape) {
+        if !transform::pays(shape) {
             return self.fill(shape, weights, way);
         }
         assert_eq!(weights.len(), shape.weights_len(), "convolution: length of the weights");
@@ -83,7 +83,7 @@ impl Packed {
             self.plan = Some(Plan::winograd(Level::current(), shape, way));
         }
         let plan = self.plan.as_ref().expect("a plan");
-        winograd::pack(plan, weights, self.weights.resize(plan.winograd_len()));
+        transform::pack(plan, weights, self.weights.resize(plan.winograd_len()));
     }
 }
 
