@@ -3,7 +3,7 @@
 //! The elements after the last whole block are filled up to one, so that all work is done by whole vectors. Sums are `f32` over
 //! a run of blocks, `f64` above.
 
-use crate::Float;
+use crate::float::exp_flushed;
 
 /// Elements of a block.
 pub(crate) const LANES: usize = 16;
@@ -174,8 +174,7 @@ pub(crate) fn exponentials(x: &[f32], top: f32, factor: f32, out: &mut [f32]) ->
         }
         if !x_rest.is_empty() {
             let mut block = [0f32; LANES];
-            // Filled with next to nothing: exactly 0 would come by way of slow subnormal numbers.
-            exponential_block(&filled(x_rest, top - 80.0 / factor), top, factor, &mut block, &mut lanes);
+            exponential_block(&filled(x_rest, f32::NEG_INFINITY), top, factor, &mut block, &mut lanes);
             out_rest.copy_from_slice(&block[..x_rest.len()]);
         }
         total += fold(&lanes);
@@ -186,7 +185,7 @@ pub(crate) fn exponentials(x: &[f32], top: f32, factor: f32, out: &mut [f32]) ->
 #[inline(always)]
 fn exponential_block(x: &[f32; LANES], top: f32, factor: f32, out: &mut [f32; LANES], lanes: &mut [f32; LANES]) {
     for lane in 0..LANES {
-        out[lane] = Float::exp((x[lane] - top) * factor);
+        out[lane] = exp_flushed((x[lane] - top) * factor);
         lanes[lane] += out[lane];
     }
 }
