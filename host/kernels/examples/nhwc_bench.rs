@@ -270,7 +270,7 @@ fn linear(rounds: usize, filter: &str) {
         let (x, w) = (values(rows * inputs, "x"), values(outputs * inputs, "w"));
         let (mut out, mut dx, mut dw) = (values(rows * outputs, "g"), x.clone(), w.clone());
         let grad = out.clone();
-        let mut time = |name: &str, task: &mut dyn FnMut()| {
+        let time = |name: &str, task: &mut dyn FnMut()| {
             let name = format!("linear {name} {rows} {inputs} {outputs}");
             if !name.contains(filter) {
                 return;

@@ -349,7 +349,8 @@ fn recurrent_any_thread_count_gives_the_same_bits() {
 fn random_elements_depend_on_the_position_alone() {
     let stream = Stream::new(7, "dropout");
     let len = 40_007;
-    let fills: [(&str, fn(&Stream, u64, &mut [f32])); 3] = [
+    type Fill = fn(&Stream, u64, &mut [f32]);
+    let fills: [(&str, Fill); 3] = [
         ("uniform", |stream, start, out| stream.fill_uniform(start, out)),
         ("normal", |stream, start, out| stream.fill_normal(start, out)),
         ("mask", |stream, start, out| stream.fill_mask(start, 0.75, out)),
