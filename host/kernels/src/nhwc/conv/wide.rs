@@ -26,7 +26,7 @@ pub(super) fn run(
     let plan = grain.plan;
     let cut = Cut::new(plan, batch, usize::MAX);
     let floats = [grain.x.image() * cut.together, plan.layout.image() * cut.together];
-    let held = (HELD / (floats[0] + floats[1])).clamp(1, cut.chunks);
+    let held = (HELD / (floats[0] + floats[1])).clamp(1, cut.chunks.max(1));
     let size = if sums.is_some() { 2 * plan.made() } else { 0 };
     let len = grain.len();
     zeroed_f64(size * held, |partial| {

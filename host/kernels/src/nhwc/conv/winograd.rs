@@ -109,6 +109,7 @@ impl Tiles<'_> {
                     vectors: width / V::N,
                     last: V::N,
                     finish,
+                    pairs: false,
                 };
                 // SAFETY: the caller's contract.
                 unsafe { line.run::<V>() };
