@@ -27,7 +27,7 @@ fn reals(cases: &mut Cases, len: usize, scale: f64) -> Vec<f32> {
 fn linear_random_sizes_match_the_definition() {
     let mut cases = Cases::new(51);
     for round in 0..30 {
-        let most = [9, 70, 260][round % 3];
+        let most = [9, 70, 600][round % 3];
         let (rows, inputs, outputs) = (cases.whole(1, most), cases.whole(1, most), cases.whole(1, most));
         let linear = Linear { rows, inputs, outputs };
         let (x, w) = (cases.reals(rows * inputs), cases.reals(outputs * inputs));
