@@ -82,24 +82,32 @@ fn each_row(
                     }
                 });
             }),
-            Some(RowGradient { into, factors, accumulate }) => {
-                pieces2((values, block), (into, block * classes), work, |index, values, into| {
-                    f32::scratch(2 * classes, |scratch| {
-                        for (offset, (value, into)) in values.iter_mut().zip(into.chunks_exact_mut(classes)).enumerate()
-                        {
-                            let row = index * block + offset;
-                            let factor = if factors.len() == 1 { factors[0] } else { factors[row] };
-                            *value = task(row, scratch, Some((into, factor, accumulate)));
-                        }
-                    });
-                });
-            }
+            Some(gradient) => with_gradient(gradient, values, [block, classes], task),
         }
         if let Some(losses) = losses {
             losses.iter_mut().zip(&*values).for_each(|(loss, value)| *loss = *value as f32);
         }
         values.iter().sum()
     })
+}
+
+fn with_gradient(
+    gradient: RowGradient<'_>,
+    values: &mut [f64],
+    [block, classes]: [usize; 2],
+    task: impl Fn(usize, &mut [f32], Into<'_>) -> f64 + Sync,
+) {
+    let RowGradient { into, factors, accumulate } = gradient;
+    let work = into.len() * 4;
+    pieces2((values, block), (into, block * classes), work, |index, values, into| {
+        f32::scratch(2 * classes, |scratch| {
+            for (offset, (value, into)) in values.iter_mut().zip(into.chunks_exact_mut(classes)).enumerate() {
+                let row = index * block + offset;
+                let factor = if factors.len() == 1 { factors[0] } else { factors[row] };
+                *value = task(row, scratch, Some((into, factor, accumulate)));
+            }
+        });
+    });
 }
 
 leveled! {

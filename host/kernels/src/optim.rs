@@ -73,9 +73,9 @@ impl Sgd {
 /// Runs `task` on each slot, in parallel when `work` is worth it.
 fn each<S: Send>(slots: &mut [S], work: usize, task: impl Fn(&mut S) + Sync) {
     if work < THRESHOLD {
-        slots.iter_mut().for_each(task);
+        slots.iter_mut().for_each(&task);
     } else {
-        slots.par_iter_mut().for_each(|slot| task(slot));
+        slots.par_iter_mut().for_each(&task);
     }
 }
 

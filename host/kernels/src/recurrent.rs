@@ -3,8 +3,8 @@
 
 use crate::Float;
 use crate::leveled::leveled;
-use crate::nhwc::Level;
 use crate::nhwc::across::{LANES, block, put_block};
+use crate::nhwc::{Level, sigmoid};
 use crate::parallel::pieces3;
 
 type Block = [f32; LANES];
@@ -36,11 +36,6 @@ fn check<const N: usize>(lengths: [usize; N], sizes: [usize; N], hidden: usize) 
     let rows = lengths[0] / (sizes[0] * hidden);
     assert_eq!(lengths, sizes.map(|size| size * rows * hidden), "recurrent: lengths");
     rows
-}
-
-#[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + Float::exp(-x))
 }
 
 leveled! {

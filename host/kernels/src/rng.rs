@@ -63,7 +63,7 @@ impl Stream {
     /// When `bound` is 0.
     pub fn below(&self, position: u64, bound: u64) -> u64 {
         assert!(bound > 0, "random number below 0");
-        (u128::from(self.wide_word(position)) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.wide_word(position)) * u128::from(bound)) >> 64) as u64
     }
 
     /// Puts `values` in a random order, which the stream alone decides (Fisher & Yates); reads `values.len()` numbers from
@@ -225,16 +225,17 @@ fn ln(x: f32) -> f32 {
 /// Sine and cosine of `turns` whole turns, in `[0, 1)`: quarters, and polynomials up to an eighth.
 #[inline(always)]
 fn sin_cos_turns(turns: f32) -> (f32, f32) {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
     let quarters = turns * 4.0;
-    let nearest = (quarters + 0.5).floor();
-    let x = (quarters - nearest) * std::f32::consts::FRAC_PI_2;
+    let shifted = quarters + ROUND;
+    let x = (quarters - (shifted - ROUND)) * std::f32::consts::FRAC_PI_2;
     let z = x * x;
     let sin = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 0.166_666_55) * z * x + x;
     let cos = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
-    let quarter = nearest as i32;
+    let quarter = shifted.to_bits();
     let (s, c) = if quarter & 1 == 0 { (sin, cos) } else { (cos, sin) };
     let s = if quarter & 2 == 0 { s } else { -s };
-    let c = if (quarter + 1) & 2 == 0 { c } else { -c };
+    let c = if quarter.wrapping_add(1) & 2 == 0 { c } else { -c };
     (s, c)
 }
 

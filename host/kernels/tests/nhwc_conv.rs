@@ -6,7 +6,7 @@ use common::{Cases, assert_close, double, single, with_threads};
 use stillhouse_kernels::conv::{conv2d_backward_data, conv2d_backward_weights, conv2d_forward};
 use stillhouse_kernels::nhwc::conv::{
     Below, ConvShape, DataGrad, Epilogue, Packed, Wanted, Window, backward, backward_transposed, forward,
-    forward_transposed, pack_backward, pack_forward, pack_winograd, pack_winograd_backward,
+    forward_transposed, pack_backward, pack_bf16, pack_forward, pack_winograd, pack_winograd_backward,
 };
 use stillhouse_kernels::nhwc::{Activation, Grad, Level, Load};
 
@@ -296,6 +296,8 @@ fn network_shapes() -> Vec<ConvShape> {
         ConvShape::new([33, 40, 4, 4], 40, window(3, 1, 1), 1),
         ConvShape::new([13, 144, 4, 4], 160, window(3, 1, 1), 1),
         ConvShape::new([3, 160, 9, 7], 130, window(3, 2, 1), 1),
+        ConvShape::new([12, 180, 16, 16], 170, window(3, 1, 1), 1),
+        ConvShape::new([5, 200, 9, 10], 340, window(3, 2, 1), 2),
         ConvShape::new([11, 128, 7, 7], 128, window(1, 1, 0), 1),
         ConvShape::new([40, 32, 2, 2], 32, window(3, 1, 1), 1),
         ConvShape::new([4, 32, 14, 14], 32, window(5, 1, 2), 32),
@@ -356,6 +358,42 @@ fn nhwc_conv_winograd_matches_the_other_layout() {
         assert_matches(&d);
         let level = Level::detected();
         assert!(with_threads(1, || kernels(&d, level)) == with_threads(3, || kernels(&d, level)), "threads");
+    }
+}
+
+/// Inputs and weights of 8 bits: relative errors of 2^-9 each, averaged over the sum.
+#[test]
+fn nhwc_conv_bf16_stays_within_its_rounding() {
+    let mut cases = Cases::new(29);
+    for shape in network_shapes() {
+        let d = data(&mut cases, shape, false);
+        let (mut exact, mut rounded) = (Packed::default(), Packed::default());
+        pack_forward(&shape, &d.weights, &mut exact);
+        pack_bf16(&shape, &d.weights, &mut rounded);
+        let x = d.x.load(true, Activation::Relu);
+        let [want, got] = [exact, rounded].map(|packed| {
+            let mut out = vec![7.0; shape.output_len()];
+            forward(&shape, x, &packed, Epilogue::default(), &mut out, None);
+            double(&out)
+        });
+        let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let error: Vec<_> = got.iter().zip(&want).map(|(got, want)| got - want).collect();
+        let relative = norm(&error) / norm(&want);
+        println!("bf16: {relative:.1e} of the output at {shape:?}");
+        assert!(relative < 4e-3, "{shape:?}: {relative}");
+    }
+}
+
+#[test]
+fn nhwc_conv_empty_batch_gives_zero_gradients_of_weights() {
+    let mut cases = Cases::new(30);
+    let window = Window { padding: [1, 1], ..Window::new([3, 3]) };
+    for channels in [3, 200] {
+        let shape = ConvShape::new([0, channels, 6, 5], channels, window, 1).expect("a shape");
+        let d = data(&mut cases, shape, false);
+        let (out, sums, dx, _, dw, db) = kernels(&d, Level::detected());
+        assert!(out.is_empty() && dx.is_empty());
+        assert!(sums.iter().all(|sum| *sum == 0.0) && dw.iter().chain(&db).all(|value| *value == 0.0));
     }
 }
 

@@ -7,7 +7,7 @@ use stillhouse_kernels::conv::Window;
 use stillhouse_kernels::nhwc::activation::{
     activation_backward, activation_forward, gate_backward, gate_forward, multiply, scaled,
 };
-use stillhouse_kernels::nhwc::layout::{nchw_to_nhwc, nhwc_to_nchw};
+use stillhouse_kernels::nhwc::layout::{load_to_nchw, nchw_to_nhwc, nhwc_to_nchw};
 use stillhouse_kernels::nhwc::pool::{
     average_pool_backward, average_pool_forward, global_average_backward, global_average_forward, max_pool_backward,
     max_pool_forward,
@@ -156,6 +156,12 @@ fn pooling_lazy_values_equals_pooling_stored_ones() {
         (out, mean)
     };
     assert_eq!(pool(lazy), pool(Load::plain(&stored)));
+    let turn = |x: Load<'_>| {
+        let mut out = vec![7.0; len];
+        load_to_nchw(x, [batch, 5, shape.input[0] * shape.input[1]], &mut out, false);
+        out
+    };
+    assert_eq!(turn(lazy), turn(Load::plain(&stored)));
 }
 
 #[test]

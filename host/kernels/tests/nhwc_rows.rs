@@ -27,7 +27,7 @@ fn reals(cases: &mut Cases, len: usize, scale: f64) -> Vec<f32> {
 fn linear_random_sizes_match_the_definition() {
     let mut cases = Cases::new(51);
     for round in 0..30 {
-        let most = [9, 70, 260][round % 3];
+        let most = [9, 70, 600][round % 3];
         let (rows, inputs, outputs) = (cases.whole(1, most), cases.whole(1, most), cases.whole(1, most));
         let linear = Linear { rows, inputs, outputs };
         let (x, w) = (cases.reals(rows * inputs), cases.reals(outputs * inputs));
@@ -349,7 +349,8 @@ fn recurrent_any_thread_count_gives_the_same_bits() {
 fn random_elements_depend_on_the_position_alone() {
     let stream = Stream::new(7, "dropout");
     let len = 40_007;
-    let fills: [(&str, fn(&Stream, u64, &mut [f32])); 3] = [
+    type Fill = fn(&Stream, u64, &mut [f32]);
+    let fills: [(&str, Fill); 3] = [
         ("uniform", |stream, start, out| stream.fill_uniform(start, out)),
         ("normal", |stream, start, out| stream.fill_normal(start, out)),
         ("mask", |stream, start, out| stream.fill_mask(start, 0.75, out)),

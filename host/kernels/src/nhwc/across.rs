@@ -3,7 +3,7 @@
 //! The elements after the last whole block are filled up to one, so that all work is done by whole vectors. Sums are `f32` over
 //! a run of blocks, `f64` above.
 
-use crate::Float;
+use crate::float::exp_flushed;
 
 /// Elements of a block.
 pub(crate) const LANES: usize = 16;
@@ -85,7 +85,11 @@ fn add_block<T: Term>(term: T, a: &[f32; LANES], b: &[f32; LANES], lanes: &mut [
 #[inline(always)]
 fn filled(rest: &[f32], fill: f32) -> [f32; LANES] {
     let mut block = [fill; LANES];
-    block[..rest.len()].copy_from_slice(rest);
+    for lane in 0..LANES {
+        if lane < rest.len() {
+            block[lane] = rest[lane];
+        }
+    }
     block
 }
 
@@ -181,7 +185,7 @@ pub(crate) fn exponentials(x: &[f32], top: f32, factor: f32, out: &mut [f32]) ->
 #[inline(always)]
 fn exponential_block(x: &[f32; LANES], top: f32, factor: f32, out: &mut [f32; LANES], lanes: &mut [f32; LANES]) {
     for lane in 0..LANES {
-        out[lane] = Float::exp((x[lane] - top) * factor);
+        out[lane] = exp_flushed((x[lane] - top) * factor);
         lanes[lane] += out[lane];
     }
 }

@@ -1,7 +1,8 @@
 //! Lazy values and gradients made into plain ones.
 
-use super::rows::Rows;
+use super::rows::{Rows, Vector};
 use super::{Activation, Curve, Grad, Level, Load, with_curve};
+use crate::Float;
 use crate::leveled::leveled;
 use crate::parallel::pieces;
 
@@ -50,6 +51,28 @@ pub(super) fn apply_part(
             with_curve!(outer, curve => curve_part(level, curve, out));
         }
     }
+}
+
+/// Runs `task` on the loaded values of one image: in place where reading is copying.
+pub(super) fn loaded<R>(
+    level: Level,
+    x: Load<'_>,
+    channels: usize,
+    at: usize,
+    len: usize,
+    task: impl FnOnce(&[f32]) -> R,
+) -> R {
+    if x.is_plain() {
+        return task(x.part(at, len));
+    }
+    f32::scratch(len, |image| {
+        let rows = Rows::new(len, channels);
+        let ([scale, shift], none) = (x.vectors(), Vector::Constant(0.0));
+        rows.repeated([scale, shift, none, none], |vectors| {
+            apply_part(level, x, None, Activation::None, vectors, at, image);
+        });
+        task(image)
+    })
 }
 
 leveled! {

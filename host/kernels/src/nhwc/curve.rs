@@ -2,6 +2,7 @@
 
 use super::conv::lanes::Lanes;
 use crate::Float;
+use crate::float::exp_flushed;
 
 /// A pointwise function and its derivative.
 pub(crate) trait Curve: Copy {
@@ -152,7 +153,7 @@ curve!(HardSwish, x, x * Relu6.value(x + 3.0) * (1.0 / 6.0), {
 curve!(Gelu, x, 0.5 * x * (1.0 + Float::erf(x * std::f32::consts::FRAC_1_SQRT_2)), {
     const INV_SQRT_2PI: f32 = 0.398_942_3;
     let cdf = 0.5 * (1.0 + Float::erf(x * std::f32::consts::FRAC_1_SQRT_2));
-    cdf + x * INV_SQRT_2PI * Float::exp(-0.5 * x * x)
+    cdf + x * INV_SQRT_2PI * exp_flushed(-0.5 * x * x)
 });
 curve!(Sigmoid, x, sigmoid(x), {
     let s = sigmoid(x);
@@ -165,6 +166,6 @@ curve!(Tanh, x, Float::tanh(x), {
 
 /// `1 / (1 + e^-x)`; 0 and 1 at the ends.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + Float::exp(-x))
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp_flushed(-x))
 }

@@ -4,7 +4,7 @@
 //! affine map by channel of the image, forward and backward.
 
 use super::norm::{apply, channel_sums, form, product_sums};
-use super::{Activation, Grad, Load};
+use super::{Activation, Grad, Level, Load};
 use crate::Float;
 use crate::parallel::{pieces, pieces2};
 
@@ -33,32 +33,50 @@ impl GroupNorm {
         out: &mut [f32],
     ) {
         self.check([x.len(), out.len()], parameters, statistics);
-        let (image, channels, each) = (self.pixels * self.channels, self.channels, self.channels / self.groups);
-        let count = (self.pixels * each) as f64;
-        let images = (out, image);
-        pieces2(images, (statistics, self.groups), x.len(), |index, out, statistics| {
+        let (image, level) = (self.pixels * self.channels, Level::current());
+        pieces2((out, image), (statistics, self.groups), x.len(), |index, out, statistics| {
             let x = &x[index * image..][..image];
-            f64::scratch(2 * channels, |sums| {
-                channel_sums(x, channels, sums);
-                let (sums, squares) = sums.split_at(channels);
-                let groups = sums.chunks_exact(each).zip(squares.chunks_exact(each));
-                for (statistics, (sums, squares)) in statistics.iter_mut().zip(groups) {
-                    let mean = sums.iter().sum::<f64>() / count;
-                    let variance = (squares.iter().sum::<f64>() / count - mean * mean).max(0.0);
-                    *statistics = [mean as f32, (1.0 / (variance + eps).sqrt()) as f32];
-                }
-            });
-            f32::scratch(2 * channels, |affine| {
-                let (scale, shift) = affine.split_at_mut(channels);
-                for c in 0..channels {
-                    let [mean, rstd] = statistics[c / each];
-                    scale[c] = rstd * parameters[0].map_or(1.0, |weight| weight[c]);
-                    shift[c] = parameters[1].map_or(0.0, |bias| bias[c]) - mean * scale[c];
-                }
-                let load = Load { values: x, affine: Some([scale, shift]), activation: Activation::None };
-                apply(load, None, Activation::None, channels, out);
+            level.with(|| {
+                self.moments(x, eps, statistics);
+                f32::scratch(2 * self.channels, |affine| {
+                    let affine = Some(self.affine(statistics, parameters, affine));
+                    let load = Load { values: x, affine, activation: Activation::None };
+                    apply(load, None, Activation::None, self.channels, out);
+                });
             });
         });
+    }
+
+    /// Statistics of one image.
+    fn moments(&self, x: &[f32], eps: f64, statistics: &mut [[f32; 2]]) {
+        let (channels, each) = (self.channels, self.channels / self.groups);
+        let count = (self.pixels * each) as f64;
+        f64::scratch(2 * channels, |sums| {
+            channel_sums(x, channels, sums);
+            let (sums, squares) = sums.split_at(channels);
+            let groups = sums.chunks_exact(each).zip(squares.chunks_exact(each));
+            for (statistics, (sums, squares)) in statistics.iter_mut().zip(groups) {
+                let mean = sums.iter().sum::<f64>() / count;
+                let variance = (squares.iter().sum::<f64>() / count - mean * mean).max(0.0);
+                *statistics = [mean as f32, (1.0 / (variance + eps).sqrt()) as f32];
+            }
+        });
+    }
+
+    /// Scale and shift of one image, in `affine` `[2 C]`.
+    fn affine<'a>(
+        &self,
+        statistics: &[[f32; 2]],
+        parameters: [Option<&[f32]>; 2],
+        affine: &'a mut [f32],
+    ) -> [&'a [f32]; 2] {
+        let (scale, shift) = affine.split_at_mut(self.channels);
+        for c in 0..self.channels {
+            let [mean, rstd] = statistics[c / (self.channels / self.groups)];
+            scale[c] = rstd * parameters[0].map_or(1.0, |weight| weight[c]);
+            shift[c] = parameters[1].map_or(0.0, |bias| bias[c]) - mean * scale[c];
+        }
+        [scale, shift]
     }
 
     /// Gradients of [`GroupNorm::forward`]. `x`, `grad`, `grad_x` `[N, pixels, C]`; the gradient of the input is added with its
@@ -72,11 +90,11 @@ impl GroupNorm {
         parameters: Option<[&mut [f32]; 2]>,
     ) {
         self.check([x.len(), grad.len()], [weight, None], statistics);
-        let (image, size) = (self.pixels * self.channels, 2 * self.channels);
+        let (image, size, level) = (self.pixels * self.channels, 2 * self.channels, Level::current());
         f64::scratch(self.batch * size, |sums| {
             pieces(sums, size, x.len(), |index, sums| {
                 let at = index * image;
-                product_sums(&grad[at..][..image], &x[at..][..image], self.channels, sums);
+                level.with(|| product_sums(&grad[at..][..image], &x[at..][..image], self.channels, sums));
             });
             if let Some((grad_x, accumulate)) = grad_x {
                 assert_eq!(grad_x.len(), x.len(), "group norm: length of the gradient");
@@ -85,7 +103,7 @@ impl GroupNorm {
                     f32::scratch(3 * self.channels, |k| {
                         let k = self.coefficients(&sums[index * size..][..size], statistics, weight, k);
                         let grad = Grad { dz: &grad[at..][..image], norm: Some((&x[at..][..image], k)) };
-                        form(grad, self.channels, out, accumulate);
+                        level.with(|| form(grad, self.channels, out, accumulate));
                     });
                 });
             }
@@ -108,8 +126,8 @@ impl GroupNorm {
         let weight = |c: usize| weight.map_or(1.0, |weight| f64::from(weight[c]));
         let (k0, rest) = k.split_at_mut(channels);
         let (k1, k2) = rest.split_at_mut(channels);
-        for group in 0..self.groups {
-            let [mean, rstd] = statistics[group].map(f64::from);
+        for (group, statistics) in statistics.iter().enumerate().take(self.groups) {
+            let [mean, rstd] = statistics.map(f64::from);
             let range = group * each..(group + 1) * each;
             let total: f64 = range.clone().map(|c| weight(c) * sums[c]).sum();
             let product: f64 = range.clone().map(|c| weight(c) * sums[channels + c]).sum();

@@ -1,8 +1,8 @@
 //! Images between `[N, C, H, W]` and channels last: a transpose of each image.
 
-use super::Level;
-use super::apply::{Add, Put, Store};
+use super::apply::{Add, Put, Store, loaded};
 use super::turn::{BLOCK, turn_blocks};
+use super::{Level, Load};
 use crate::leveled::leveled;
 use crate::parallel::pieces;
 
@@ -14,6 +14,19 @@ pub fn nchw_to_nhwc(x: &[f32], dims: [usize; 3], out: &mut [f32], accumulate: bo
 /// `[N, pixels, C]` to `[N, C, pixels]`; `dims` are `[N, C, pixels]`. Adds to `out` with `accumulate`.
 pub fn nhwc_to_nchw(x: &[f32], [batch, channels, pixels]: [usize; 3], out: &mut [f32], accumulate: bool) {
     transpose_images(x, [batch, pixels, channels], out, accumulate);
+}
+
+/// [`nhwc_to_nchw`] of a value as it is read: an image is loaded into cache, then turned.
+pub fn load_to_nchw(x: Load<'_>, [batch, channels, pixels]: [usize; 3], out: &mut [f32], accumulate: bool) {
+    let image = channels * pixels;
+    assert_eq!(out.len(), batch * image, "layout: length of the result");
+    x.check(out.len(), channels);
+    let (level, len) = (Level::current(), out.len());
+    pieces(out, image, len, |index, out| {
+        loaded(level, x, channels, index * image, image, |x| {
+            level.with(|| nhwc_to_nchw(x, [1, channels, pixels], out, accumulate));
+        });
+    });
 }
 
 /// `[batch, height, width]` to `[batch, width, height]`.

@@ -8,6 +8,9 @@ use crate::parallel::pieces;
 /// Products below which a layer stays on the calling thread.
 const WORTH: usize = 1 << 20;
 
+/// Rows of a block at least.
+const BLOCK: usize = 256;
+
 /// Sizes of a fully connected layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linear {
@@ -84,19 +87,19 @@ fn matmul(size: [usize; 3], a: Matrix<'_, f32>, b: Matrix<'_, f32>, c: &mut [f32
     if work < WORTH || c.is_empty() {
         return product(size, a, b, (c, n.max(1)), add);
     }
-    let parts = (work / WORTH).min(16);
     if m >= n {
-        return by_rows(parts, size, a, b, c, add);
+        return by_rows(size, a, b, c, add);
     }
     // (a b)^T = b^T a^T: columns become rows.
     f32::scratch(m * n, |turned| {
-        by_rows(parts, [n, m, k], flip(b), flip(a), turned, false);
+        by_rows([n, m, k], flip(b), flip(a), turned, false);
         nchw_to_nhwc(turned, [1, n, m], c, add);
     });
 }
 
-fn by_rows(parts: usize, [m, n, k]: [usize; 3], a: Matrix<'_, f32>, b: Matrix<'_, f32>, c: &mut [f32], add: bool) {
-    let block = m.div_ceil(parts).next_multiple_of(16);
+fn by_rows([m, n, k]: [usize; 3], a: Matrix<'_, f32>, b: Matrix<'_, f32>, c: &mut [f32], add: bool) {
+    // Each block packs all of `b`: it must be high enough to pay that.
+    let block = m.div_ceil(16).max(BLOCK).next_multiple_of(16);
     pieces(c, block * n, m * n * k, |index, c| {
         let a = Matrix { data: &a.data[index * block * a.rows..], ..a };
         product([c.len() / n, n, k], a, b, (c, n), add);

@@ -26,6 +26,7 @@ pub mod softmax;
 
 pub(crate) mod across;
 mod apply;
+mod average;
 mod curve;
 mod level;
 mod mask;
@@ -33,7 +34,7 @@ mod rows;
 mod sums;
 mod turn;
 
-pub(crate) use curve::{Curve, with_curve};
+pub(crate) use curve::{Curve, sigmoid, with_curve};
 pub use level::Level;
 
 /// A pointwise function between layers. At its corners the derivative is PyTorch's.

@@ -1,15 +1,16 @@
-//! The register tile of the weights' gradient: some input channels by one or two vectors of output channels, summed over
-//! pixels.
+//! The gradient of the weights from copies of input and output's gradient.
 
 use super::depthwise;
-use super::lanes::{Job, Lanes};
+use super::lanes::Lanes;
 use super::layout::{Fill, Layout, Source};
+use super::patch::Patch;
 use super::plan::Plan;
 use super::run::{From, Piece};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Pixels that a tile sums before it adds to memory: their copies should stay in the first-level cache.
-const PIXELS: usize = 256;
+const PIXELS: usize = 128;
 
 /// How the gradient of the weights is computed.
 ///
@@ -61,6 +62,11 @@ impl<'a> Grain<'a> {
         self.plan.shape.out_group().div_ceil(self.lanes)
     }
 
+    /// Blocks of outputs of all groups.
+    pub(super) fn all_blocks(&self) -> Range<usize> {
+        0..self.plan.shape.groups * self.blocks()
+    }
+
     /// Floats of the sums.
     pub(super) fn len(&self) -> usize {
         if self.plan.depthwise {
@@ -103,12 +109,19 @@ impl<'a> Grain<'a> {
         From { values: to, image }
     }
 
-    /// Adds the sums of a piece.
+    /// Adds the sums of a piece for some blocks of outputs ([`Grain::all_blocks`]).
     ///
     /// # Safety
     /// `x` and `dy` are copies of the piece, `dw` holds the sums.
     #[inline(always)]
-    pub(super) unsafe fn accumulate<V: Lanes>(&self, x: From, dy: From, piece: Piece, dw: *mut f32) {
+    pub(super) unsafe fn accumulate<V: Lanes>(
+        &self,
+        x: From,
+        dy: From,
+        piece: Piece,
+        blocks: Range<usize>,
+        dw: *mut f32,
+    ) {
         let (plan, w) = (self.plan, &self.plan.shape.window);
         let (_, rows) = self.span(piece);
         let (line, cell) = (plan.layout.line(), plan.layout.cell);
@@ -134,7 +147,7 @@ impl<'a> Grain<'a> {
                     if plan.depthwise {
                         self.depthwise::<V>(patch);
                     } else {
-                        self.blocks_of::<V>(patch);
+                        self.blocks_of::<V>(patch, blocks.clone());
                     }
                 }
             }
@@ -142,10 +155,10 @@ impl<'a> Grain<'a> {
     }
 
     #[inline(always)]
-    unsafe fn blocks_of<V: Lanes>(&self, patch: Patch) {
+    unsafe fn blocks_of<V: Lanes>(&self, patch: Patch, blocks: Range<usize>) {
         let (plan, rows) = (self.plan, self.rows());
         let (x_blocks, y_blocks) = (self.x.blocks(), self.blocks());
-        for block in 0..plan.shape.groups * y_blocks {
+        for block in blocks {
             let (_, count) = plan.layout.block(block);
             for x_block in 0..x_blocks {
                 let patch = Patch {
@@ -231,104 +244,6 @@ impl<'a> Grain<'a> {
                 }
                 let to = dw[channel * taps + tap..].iter_mut().step_by(depth);
                 to.zip(sums).for_each(|(to, sum)| *to = sum);
-            }
-        }
-    }
-}
-
-/// Pixels of input and gradient of the output, and the sums of their products.
-#[derive(Clone, Copy)]
-struct Patch {
-    x: *const f32,
-    /// Steps between images, rows, columns.
-    x_steps: [usize; 3],
-    dy: *const f32,
-    dy_steps: [usize; 3],
-    counts: [usize; 3],
-    dw: *mut f32,
-    dw_step: usize,
-}
-
-impl Patch {
-    /// Begins at another image and row.
-    fn moved(self, at: [usize; 2]) -> Self {
-        let offset = |steps: [usize; 3]| at[0] * steps[0] + at[1] * steps[1];
-        let (x, dy) = (self.x.wrapping_add(offset(self.x_steps)), self.dy.wrapping_add(offset(self.dy_steps)));
-        Self { x, dy, ..self }
-    }
-
-    /// `rows` elements of the input that lie one after another, cut evenly.
-    #[inline(always)]
-    unsafe fn run<V: Lanes>(mut self, rows: usize, vectors: usize) {
-        let mut left = rows;
-        let mut pieces = rows.div_ceil(V::ROWS[vectors - 1]);
-        while left > 0 {
-            let rows = left.div_ceil(pieces);
-            // SAFETY: the caller's contract.
-            unsafe { self.tile::<V>(rows, vectors) };
-            self.x = self.x.wrapping_add(rows);
-            self.dw = self.dw.wrapping_add(rows * self.dw_step);
-            left -= rows;
-            pieces -= 1;
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn tile<V: Lanes>(&self, rows: usize, vectors: usize) {
-        macro_rules! tiles {
-            ($vectors:literal, $($rows:literal)+) => {
-                match rows {
-                    // SAFETY: the caller's contract.
-                    $($rows => unsafe { V::call(Corner::<$rows, $vectors>(self)) },)+
-                    _ => unreachable!("a tile of {rows} rows"),
-                }
-            };
-        }
-        if vectors == 1 {
-            tiles!(1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
-        } else {
-            tiles!(2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-        }
-    }
-}
-
-struct Corner<'a, const ROWS: usize, const VECTORS: usize>(&'a Patch);
-
-impl<const ROWS: usize, const VECTORS: usize> Job for Corner<'_, ROWS, VECTORS> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes>(self) {
-        if ROWS > V::ROWS[VECTORS - 1] {
-            return;
-        }
-        let Patch { x_steps, dy_steps, counts, .. } = *self.0;
-        // SAFETY: the contract of `Grain::accumulate`.
-        unsafe {
-            let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-            for image in 0..counts[0] {
-                for row in 0..counts[1] {
-                    let mut x = self.0.x.add(image * x_steps[0] + row * x_steps[1]);
-                    let mut dy = self.0.dy.add(image * dy_steps[0] + row * dy_steps[1]);
-                    for _ in 0..counts[2] {
-                        let mut held = [V::splat(0.0); VECTORS];
-                        held.iter_mut().enumerate().for_each(|(v, held)| *held = V::load(dy.add(v * V::N)));
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let value = V::splat(*x.add(row));
-                            for (sum, held) in sums.iter_mut().zip(held) {
-                                *sum = value.fma(held, *sum);
-                            }
-                        }
-                        x = x.wrapping_add(x_steps[2]);
-                        dy = dy.wrapping_add(dy_steps[2]);
-                    }
-                }
-            }
-            for (row, sums) in sums.into_iter().enumerate() {
-                for (v, sum) in sums.into_iter().enumerate() {
-                    let to = self.0.dw.add(row * self.0.dw_step + v * V::N);
-                    V::load(to).add(sum).store(to);
-                }
             }
         }
     }

@@ -3,6 +3,13 @@
 //! Weights come as parameters are stored, `[C_out, C_in / groups, kH, kW]`, and are packed once for a set of calls
 //! ([`pack_forward`], [`pack_backward`]). A transposed convolution is the gradient of the convolution whose input is its
 //! output ([`ConvShape::transposed`]): it uses the packing of the other direction.
+//!
+//! An image (a band of a large one, a few small ones) is copied with its padding to memory that stays in the second-level
+//! cache; the copy applies what the value is read through. Register tiles of pixels by output channels then run along the
+//! window, whose rows lie one after another in the copy. Both gradients read the same copy of the output's gradient.
+//! 3x3 windows over 64 channels or more are faster by Winograd's method ([`pack_winograd`]), in training, too.
+//!
+//! Results depend on the shape and the [`Level`](super::Level), not on the number of threads.
 
 mod after;
 mod bias;
@@ -12,15 +19,18 @@ mod drive;
 pub(crate) mod lanes;
 mod layout;
 mod pack;
+mod patch;
 mod plan;
 mod run;
 mod scratch;
 mod tile;
+mod transform;
 mod weights;
+mod wide;
 mod winograd;
 
 pub use drive::{backward, backward_transposed, forward, forward_transposed};
-pub use pack::{Packed, pack_backward, pack_forward, pack_winograd, pack_winograd_backward};
+pub use pack::{Packed, bf16_is_fast, pack_backward, pack_bf16, pack_forward, pack_winograd, pack_winograd_backward};
 
 pub use crate::conv::{ConvShape, Window};
 

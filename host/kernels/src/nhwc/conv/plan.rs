@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub(super) depthwise: bool,
     /// By Winograd's method: bands and copies hold whole tiles of 2x2.
     pub(super) winograd: bool,
+    /// Copies and weights are pairs of bf16, which segments count as one element.
+    pub(super) pairs: bool,
     /// The copy would equal the source.
     pub(super) in_place: bool,
 }
@@ -88,8 +90,19 @@ impl Plan {
             Way::Back => (back_layout(level, &shape), [[1, 1], stride]),
         };
         let (phases, depthwise) = (Vec::new(), is_depthwise(&shape));
-        let mut plan =
-            Self { level, way, shape, layout, steps, phases, band: 0, depthwise, winograd: false, in_place: false };
+        let mut plan = Self {
+            level,
+            way,
+            shape,
+            layout,
+            steps,
+            phases,
+            band: 0,
+            depthwise,
+            winograd: false,
+            pairs: false,
+            in_place: false,
+        };
         let alone = layout.groups * layout.blocks() == 1;
         plan.in_place = alone && layout.before == [0, 0] && layout.size == plan.sizes()[0];
         plan.cut();
@@ -105,6 +118,19 @@ impl Plan {
         plan.band = plan.band.next_multiple_of(2);
         plan.layout.size = [plan.band + 2, size[1].next_multiple_of(2) + 2];
         plan
+    }
+
+    /// Lets this plan read pairs of bf16: source channels are even, in one block.
+    pub(super) fn pair(&mut self) {
+        self.pairs = true;
+        self.in_place = false;
+        for phase in &mut self.phases {
+            phase.depth /= 2;
+            phase
+                .segments
+                .iter_mut()
+                .for_each(|segment| (segment.offset, segment.depth) = (segment.offset / 2, segment.depth / 2));
+        }
     }
 
     /// Height and width of source and destination.
@@ -158,7 +184,7 @@ impl Plan {
 
     /// Images whose sources fit the cache together, such that a batch makes a multiple of 8 pieces if it can.
     pub(super) fn together(&self, batch: usize) -> usize {
-        if self.bands() > 1 {
+        if self.bands() > 1 || batch == 0 {
             return 1;
         }
         let [_, [height, width]] = self.sizes();

@@ -169,9 +169,10 @@ impl Make<'_> {
         let [[from_y, from_x], [to_y, to_x]] = plan.steps;
         let row = phase.origin[0] + piece.row * to_y;
         let pixel = ((piece.image * height + row) * width + phase.origin[1]) * made;
+        let narrow = usize::from(plan.pairs);
         let grid = Grid {
             counts: [piece.images, rows, phase.size[1]],
-            from: [from.image, from_y * plan.layout.line(), from_x * plan.layout.cell],
+            from: [from.image, (from_y * plan.layout.line()) >> narrow, (from_x * plan.layout.cell) >> narrow],
             to: [height * width * made, to_y * width * made, to_x * made],
         };
         let line = Line {
@@ -185,6 +186,7 @@ impl Make<'_> {
             vectors: block.lanes / V::N,
             last: block.channels - (block.lanes - V::N),
             finish: self.finish.at(pixel, channel),
+            pairs: plan.pairs,
         };
         // SAFETY: the caller's contract.
         unsafe { grid.run::<V>(line) };
@@ -248,7 +250,7 @@ impl Job for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         let plan = self.make.plan;
-        let copied = plan.layout.image() * self.cut.together;
+        let copied = (plan.layout.image() * self.cut.together).next_multiple_of(2 * V::N);
         let in_place = if plan.in_place { self.source.plain() } else { None };
         scratch(if in_place.is_some() { 0 } else { copied }, |copies| {
             for piece in self.cut.pieces(self.chunk) {
@@ -297,7 +299,33 @@ impl Plan {
             // SAFETY: the caller's contract.
             unsafe { V::call(fill) };
         }
+        if self.pairs {
+            // SAFETY: the memory holds whole vectors; a plan of pairs is made only where they can be multiplied.
+            unsafe { V::call_pairs(Narrow { values: to, count: piece.images * image }) };
+            return From { values: to, image: image / 2 };
+        }
         From { values: to, image }
+    }
+}
+
+/// Rounds to bf16, in place.
+struct Narrow {
+    values: *mut f32,
+    count: usize,
+}
+
+impl Job for Narrow {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        for at in (0..self.count).step_by(2 * V::N) {
+            // SAFETY: two vectors are read before the first half of them is written.
+            unsafe {
+                let from = self.values.add(at);
+                V::narrow([V::load(from), V::load(from.add(V::N))]).store(self.values.add(at / 2));
+            }
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Line<'a> {
     pub(super) vectors: usize,
     pub(super) last: usize,
     pub(super) finish: Finish,
+    /// Elements are pairs of bf16.
+    pub(super) pairs: bool,
 }
 
 impl Line<'_> {
@@ -67,25 +69,26 @@ impl Line<'_> {
     #[inline(always)]
     unsafe fn tile<V: Lanes>(&self, rows: usize) {
         macro_rules! tiles {
-            ($vectors:literal, $($rows:literal)+) => {
+            ($call:ident, $pairs:literal, $vectors:literal, $($rows:literal)+) => {
                 match rows {
                     // SAFETY: the caller's contract.
-                    $($rows => unsafe { V::call(Tile::<$rows, $vectors>(self)) },)+
+                    $($rows => unsafe { V::$call(Tile::<$rows, $vectors, $pairs>(self)) },)+
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             };
         }
-        if self.vectors == 1 {
-            tiles!(1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
-        } else {
-            tiles!(2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        match (self.pairs, self.vectors) {
+            (false, 1) => tiles!(call, false, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
+            (false, _) => tiles!(call, false, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            (true, 1) => tiles!(call_pairs, true, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
+            (true, _) => tiles!(call_pairs, true, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
         }
     }
 }
 
-struct Tile<'a, const ROWS: usize, const VECTORS: usize>(&'a Line<'a>);
+struct Tile<'a, const ROWS: usize, const VECTORS: usize, const PAIRS: bool>(&'a Line<'a>);
 
-impl<const ROWS: usize, const VECTORS: usize> Job for Tile<'_, ROWS, VECTORS> {
+impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job for Tile<'_, ROWS, VECTORS, PAIRS> {
     type Output = ();
 
     #[inline(always)]
@@ -110,7 +113,7 @@ impl<const ROWS: usize, const VECTORS: usize> Job for Tile<'_, ROWS, VECTORS> {
                     for (row, sums) in sums.iter_mut().enumerate() {
                         let value = V::splat(*from.add(row * line.from_step + depth));
                         for (sum, held) in sums.iter_mut().zip(held) {
-                            *sum = value.fma(held, *sum);
+                            *sum = if PAIRS { value.pairs(held, *sum) } else { value.fma(held, *sum) };
                         }
                     }
                 }
@@ -120,7 +123,7 @@ impl<const ROWS: usize, const VECTORS: usize> Job for Tile<'_, ROWS, VECTORS> {
     }
 }
 
-impl<const ROWS: usize, const VECTORS: usize> Tile<'_, ROWS, VECTORS> {
+impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Tile<'_, ROWS, VECTORS, PAIRS> {
     #[inline(always)]
     unsafe fn bias<V: Lanes>(&self) -> [V; VECTORS] {
         // SAFETY: the contract of `Line::run`.

@@ -8,7 +8,7 @@ use super::layout::Source;
 use super::plan::{Plan, Way};
 use super::run::{Cut, Make, Shared, add_in_order};
 use super::scratch::{scratch, zeroed_f64};
-use super::{ConvShape, DataGrad};
+use super::{ConvShape, DataGrad, wide};
 
 /// Gradient of the weights from input and gradient of the output, and of the input if it is wanted.
 ///
@@ -42,6 +42,9 @@ fn fused(
 ) {
     let grain = Grain::new(plan);
     let len = grain.len();
+    if len > wide::LEAST && !plan.depthwise {
+        return wide::run(&grain, batch, [x, dy], make, sums, dw);
+    }
     let cut = Cut::new(plan, batch, (PARTIAL / len).clamp(4, 16));
     let size = 2 * plan.made();
     let sums_len = if sums.is_some() { cut.chunks * size } else { 0 };
@@ -97,7 +100,7 @@ impl Job for Chunk<'_> {
                             make.piece::<V>(dy, piece, self.sums);
                         }
                         let x = grain.copy::<V>(self.x, piece, x_copies.as_mut_ptr());
-                        grain.accumulate::<V>(x, dy, piece, self.dw);
+                        grain.accumulate::<V>(x, dy, piece, grain.all_blocks(), self.dw);
                     }
                 }
             });

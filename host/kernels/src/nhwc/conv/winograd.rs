@@ -6,68 +6,14 @@
 //! ```
 //! The products over channels are 16 matrix products. Sums and differences before and after lose about two bits.
 
-use super::ConvShape;
 use super::lanes::{Job, Lanes};
-use super::plan::{Plan, Segment, Way};
+use super::plan::Segment;
 use super::run::{From, Make, Piece};
 use super::scratch::scratch;
 use super::tile::{Finish, Line};
 
 /// Elements of a transformed tile.
-const PLACES: usize = 16;
-
-/// Fewer channels are faster by the definition.
-const FEWEST: usize = 64;
-
-/// Whether the method is known to be faster.
-pub(super) fn pays(shape: &ConvShape) -> bool {
-    let w = &shape.window;
-    let small = w.kernel == [3, 3] && w.stride == [1, 1] && w.dilation == [1, 1] && w.padding.iter().all(|p| *p <= 2);
-    let tiles = shape.output.iter().all(|size| *size >= 4) && shape.input.iter().all(|size| *size >= 4);
-    small && tiles && shape.groups == 1 && shape.in_channels.min(shape.out_channels) >= FEWEST
-}
-
-/// `G g G^T` of each pair of channels as `[place][block][source channel][lane]`.
-pub(super) fn pack(plan: &Plan, weights: &[f32], to: &mut [f32]) {
-    let lanes = plan.level.lanes();
-    let (taken, made) = (plan.taken(), plan.made());
-    let padded = made.next_multiple_of(lanes);
-    to.fill(0.0);
-    let place_len = taken * padded;
-    for n in 0..made {
-        let block = n / (2 * lanes) * 2 * lanes;
-        let width = (padded - block).min(2 * lanes);
-        for c in 0..taken {
-            let window = match plan.way {
-                Way::Forward => &weights[(n * taken + c) * 9..][..9],
-                Way::Back => &weights[(c * made + n) * 9..][..9],
-            };
-            let at = |y: usize, x: usize| match plan.way {
-                Way::Forward => window[y * 3 + x],
-                Way::Back => window[(2 - y) * 3 + 2 - x],
-            };
-            let rows = std::array::from_fn::<_, 3, _>(|x| transformed([at(0, x), at(1, x), at(2, x)]));
-            for y in 0..4 {
-                let line = transformed([rows[0][y], rows[1][y], rows[2][y]]);
-                for (x, value) in line.into_iter().enumerate() {
-                    to[(y * 4 + x) * place_len + block * taken + c * width + n - block] = value;
-                }
-            }
-        }
-    }
-}
-
-/// `G g`.
-fn transformed([a, b, c]: [f32; 3]) -> [f32; 4] {
-    [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
-}
-
-impl Plan {
-    /// Floats of [`pack`].
-    pub(super) fn winograd_len(&self) -> usize {
-        PLACES * self.taken() * self.made().next_multiple_of(self.level.lanes())
-    }
-}
+pub(super) const PLACES: usize = 16;
 
 /// Tiles whose transforms lie in scratch memory: `[place][tile][channel]`, and likewise the products.
 #[derive(Clone, Copy)]
@@ -151,17 +97,19 @@ impl Tiles<'_> {
         let finish = Finish { bias: std::ptr::null(), residual: std::ptr::null(), bounds: [0.0; 2], bounded: false };
         for place in 0..PLACES {
             for block in (0..self.padded).step_by(2 * V::N) {
+                let width = (self.padded - block).min(2 * V::N);
                 let line = Line {
                     segments: &segments,
                     from: self.values.wrapping_add(place * self.value_place),
                     from_step: taken,
-                    weights: self.make.weights[(place * self.padded + block) * taken..].as_ptr(),
+                    weights: self.make.weights[(PLACES * block + place * width) * taken..].as_ptr(),
                     to: self.products.wrapping_add(place * self.product_place + block),
                     to_step: self.padded,
                     pixels: self.count,
-                    vectors: (self.padded - block).min(2 * V::N) / V::N,
+                    vectors: width / V::N,
                     last: V::N,
                     finish,
+                    pairs: false,
                 };
                 // SAFETY: the caller's contract.
                 unsafe { line.run::<V>() };
@@ -217,8 +165,9 @@ unsafe fn transform<V: Lanes, const FULL: bool>(
             let at = |row: usize| super::layout::load::<V, FULL>(from.add(row * line + column * cell), count);
             *half = differences([at(0), at(1), at(2), at(3)]);
         }
+        let [a, b, c, d] = half;
         for row in 0..4 {
-            let line = differences([half[0][row], half[1][row], half[2][row], half[3][row]]);
+            let line = differences([a[row], b[row], c[row], d[row]]);
             for (column, value) in line.into_iter().enumerate() {
                 let to = to.add((row * 4 + column) * place);
                 if FULL { value.store(to) } else { value.store_some(to, count) }
