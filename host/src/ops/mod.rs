@@ -12,6 +12,7 @@ mod params;
 mod part;
 mod replay;
 mod session;
+pub mod slices;
 mod table;
 mod trace;
 

@@ -2,6 +2,7 @@
 
 use super::eager::{meta_of, to_candle_dtype};
 use super::init::initialise;
+use super::slices::change;
 use candle_core::{DType as CandleType, Device, Result, Tensor, Var};
 use indexmap::IndexMap;
 use std::cell::{Cell, RefCell};
@@ -118,6 +119,16 @@ impl ParamSet {
         }
         self.touch();
         entry.var.set(&value)
+    }
+
+    /// Changes the values of a stored tensor where they are: a contiguous `f32` one on the CPU; `false` for another.
+    ///
+    /// # Errors
+    /// No such name.
+    pub fn change(&self, name: &str, task: impl FnOnce(&mut [f32])) -> Result<bool> {
+        let Some(entry) = self.get(name) else { candle_core::bail!("`{}` has no tensor `{name}`", self.owner) };
+        self.touch();
+        change(entry.var.as_tensor(), task)
     }
 
     /// Overwrites rows of a stored tensor in place: `index` `[B]`, `rows` `[B, ...]`.

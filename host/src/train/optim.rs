@@ -9,8 +9,10 @@
 
 use super::groups::Member;
 use crate::manifest::Optimizer as Rule;
+use crate::ops::slices::{change, is_slice, read};
 use candle_core::{Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
+use stillhouse_kernels::optim::{Adam, AdamSlot, Sgd, SgdSlot};
 
 /// Gradients by a parameter's full name, in a fixed order: a norm over them sums up the same way every time.
 pub type Gradients = BTreeMap<String, Tensor>;
@@ -45,6 +47,11 @@ impl Optimizer {
         for (member, state) in self.members.iter().zip(&mut self.state) {
             let Some(entry) = member.set.get(&member.name) else { continue };
             let value = entry.var.as_detached_tensor();
+            if let Some(gradient) = gradients.get(&member.full)
+                && in_place(&self.rule, self.steps, member, gradient, state, factor)?
+            {
+                continue;
+            }
             let gradient = match gradients.get(&member.full) {
                 Some(gradient) => gradient.clone(),
                 None => value.zeros_like()?,
@@ -71,6 +78,69 @@ impl Optimizer {
             let slots = (0..).map_while(|slot| tensors.get(&format!("{}#{slot}", member.full)).cloned());
             *state = slots.collect();
         }
+    }
+}
+
+/// One update on the kernels of the CPU, for `f32`; `false` where they do not serve.
+fn in_place(
+    rule: &Rule,
+    steps: u64,
+    member: &Member,
+    gradient: &Tensor,
+    state: &mut Vec<Tensor>,
+    factor: f64,
+) -> Result<bool> {
+    let Some(entry) = member.set.get(&member.name) else { return Ok(false) };
+    let value = entry.var.as_tensor();
+    let gradient = gradient.contiguous()?;
+    if !is_slice(value) || !is_slice(&gradient) || !state.iter().all(is_slice) {
+        return Ok(false);
+    }
+    let first = state.is_empty();
+    while state.len() < slots(rule) {
+        state.push(value.zeros_like()?);
+    }
+    let decay = if decays(rule, value) { 1.0 } else { 0.0 };
+    let set = |task: &mut dyn FnMut(&mut [f32])| member.set.change(&member.name, |parameter| task(parameter)).map(drop);
+    read(&gradient, |gradient| match *rule {
+        Rule::Sgd { lr, momentum, weight_decay, nesterov, .. } => {
+            let (rate, weight_decay) = ((lr * factor) as f32, (decay * weight_decay) as f32);
+            let sgd = Sgd { rate, momentum: momentum as f32, weight_decay, nesterov };
+            let step = |parameter: &mut [f32], buffer: &mut [f32]| {
+                sgd.step(&mut [SgdSlot { parameter, gradient, buffer, first }], 1.0);
+            };
+            match state.first() {
+                Some(buffer) => nested(buffer, |buffer| set(&mut |parameter| step(parameter, buffer))),
+                None => set(&mut |parameter| step(parameter, &mut [])),
+            }
+        }
+        Rule::Adam { lr, betas, eps, weight_decay, .. } | Rule::AdamW { lr, betas, eps, weight_decay, .. } => {
+            let decoupled = matches!(rule, Rule::AdamW { .. });
+            let adam = Adam { rate: lr * factor, betas, eps, weight_decay: decay * weight_decay, decoupled };
+            nested(&state[0], |first| {
+                nested(&state[1], |second| {
+                    set(&mut |parameter| {
+                        adam.step(&mut [AdamSlot { parameter, gradient, first, second, step: steps }], 1.0);
+                    })
+                })
+            })
+        }
+    })??;
+    Ok(true)
+}
+
+/// Changes a state tensor with a task that may fail.
+fn nested(state: &Tensor, task: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    let mut outcome = Ok(());
+    change(state, |values| outcome = task(values))?;
+    outcome
+}
+
+/// State tensors of one parameter.
+fn slots(rule: &Rule) -> usize {
+    match rule {
+        Rule::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
+        Rule::Adam { .. } | Rule::AdamW { .. } => 2,
     }
 }
 
@@ -277,6 +347,36 @@ mod tests {
         let rule =
             Rule::Adam { lr: 0.01, betas: [0.9, 0.999], eps: 1e-15, weight_decay: 0.0, decay_norm_and_bias: true };
         near(&path(rule, &[1, 1], &[1e-3]), &[0.99]);
+    }
+
+    /// The kernels of the CPU against candle's operations in `f64`, over every rule.
+    #[test]
+    fn single_precision_in_place_equals_the_definition() {
+        let (momentum, plain) = (sgd(0.9, 0.1, true, true), sgd(0.0, 0.1, false, true));
+        let [lr, eps, weight_decay, betas] = [0.1, 1e-8, 0.1, 0.9].map(|value: f64| value);
+        let betas = [betas, 0.99];
+        let adam = Rule::Adam { lr, betas, eps, weight_decay, decay_norm_and_bias: false };
+        let adamw = Rule::AdamW { lr, betas, eps, weight_decay, decay_norm_and_bias: true };
+        for rule in [momentum, plain, sgd(0.9, 0.1, false, false), adam, adamw] {
+            for shape in [&[3, 4][..], &[5]] {
+                let [single, double] = [DType::F32, DType::F64].map(|dtype| {
+                    let set = Rc::new(ParamSet::new("m", 0, dtype, &Device::Cpu));
+                    let members = vec![member("w", shape, &set)];
+                    let mut optimizer = Optimizer::new(rule.clone(), members.clone());
+                    for step in 0..4 {
+                        let count: usize = shape.iter().product();
+                        let values: Vec<f64> = (0..count).map(|at| ((at * 7 + step * 3) % 5) as f64 - 1.7).collect();
+                        let gradient = Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                        let version = set.version();
+                        optimizer.step(&[("m.w".to_owned(), gradient)].into(), 0.5).expect("a step");
+                        assert_ne!(set.version(), version, "whoever packed the weights sees that they moved");
+                    }
+                    crate::ops::tests::flat(&set.value("w").expect("a parameter"))
+                });
+                let near = single.iter().zip(&double).all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(near, "{rule:?}: {single:?}, the definition gives {double:?}");
+            }
+        }
     }
 
     #[test]

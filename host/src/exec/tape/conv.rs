@@ -2,9 +2,11 @@
 
 use super::backward::{Back, Backward, Slot};
 use super::buffer::Buffer;
+use super::fold::Folded;
 use super::forward::{Made, Run};
 use super::value::Value;
 use crate::graph::LayerKind;
+use crate::ops::slices::read;
 use candle_core::{Error, Result};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,17 +21,20 @@ pub(crate) struct Packs {
     /// The version of the parameters that `forward` holds.
     version: Option<u64>,
     backward: Packed,
+    pub(super) folded: Folded,
+    /// The version of the parameters, and the batch norm, that `folded` holds.
+    pub(super) folded_of: Option<(u64, Option<usize>)>,
 }
 
 /// The geometry of a convolution, and which way it is read.
 #[derive(Clone, Copy)]
-struct Geometry {
+pub(super) struct Geometry {
     shape: ConvShape,
     transposed: bool,
 }
 
 impl Geometry {
-    fn new(kind: &LayerKind, x: &Value) -> Result<Geometry> {
+    pub(super) fn new(kind: &LayerKind, x: &Value) -> Result<Geometry> {
         let (batch, channels, [height, width]) = (x.shape[0], x.channels(), x.plane());
         let input = [batch, channels, height, width];
         let shape = match kind {
@@ -48,7 +53,7 @@ impl Geometry {
     }
 
     /// `[N, C, H, W]` of the output.
-    fn output(&self) -> [usize; 4] {
+    pub(super) fn output(&self) -> [usize; 4] {
         let shape = &self.shape;
         if self.transposed {
             [shape.batch, shape.in_channels, shape.input[0], shape.input[1]]
@@ -57,15 +62,22 @@ impl Geometry {
         }
     }
 
-    fn pack(&self, weights: &[f32], packed: &mut Packed, for_forward: bool) {
+    pub(super) fn pack(&self, weights: &[f32], packed: &mut Packed, for_forward: bool) {
         if for_forward == self.transposed {
-            conv::pack_backward(&self.shape, weights, packed);
+            conv::pack_winograd_backward(&self.shape, weights, packed);
         } else {
-            conv::pack_forward(&self.shape, weights, packed);
+            conv::pack_winograd(&self.shape, weights, packed);
         }
     }
 
-    fn forward(&self, x: Load<'_>, packed: &Packed, epilogue: Epilogue<'_>, out: &mut [f32], sums: Option<&mut [f64]>) {
+    pub(super) fn forward(
+        &self,
+        x: Load<'_>,
+        packed: &Packed,
+        epilogue: Epilogue<'_>,
+        out: &mut [f32],
+        sums: Option<&mut [f64]>,
+    ) {
         if self.transposed {
             conv::forward_transposed(&self.shape, x, packed, epilogue, out, sums);
         } else {
@@ -149,9 +161,7 @@ impl Back for Convolution {
         let mut target = self.target(cx);
         let mut packs = self.packs.borrow_mut();
         if target.is_some() {
-            super::value::read(entry.var.as_tensor(), |weights| {
-                self.geometry.pack(weights, &mut packs.backward, false)
-            })?;
+            read(entry.var.as_tensor(), |weights| self.geometry.pack(weights, &mut packs.backward, false))?;
         }
         let [mut dw, mut db] = [entry.var.elem_count(), self.geometry.output()[1]].map(|len| vec![0.0; len]);
         let data = target.as_mut().map(|target| DataGrad {

@@ -3,8 +3,9 @@
 use super::backward::{Back, Backward, Slot};
 use super::buffer::Buffer;
 use super::forward::{Made, Run};
-use super::value::{Value, from_rows, read, to_rows};
+use super::value::{Value, from_rows, to_rows};
 use crate::graph::LayerKind;
+use crate::ops::slices::read;
 use candle_core::Result;
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::linear::Linear;

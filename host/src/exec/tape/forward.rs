@@ -3,14 +3,15 @@
 use super::backward::Back;
 use super::buffer::Buffer;
 use super::record::{Node, Tape};
-use super::value::{Value, read};
-use super::{conv, dense, island, join, norm, pointwise, pool};
+use super::value::Value;
+use super::{conv, dense, fold, island, join, norm, pointwise, pool};
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec, StagedIn, last_readers};
 use crate::graph::{LayerKind, Source};
+use crate::ops::slices::read;
 use crate::ops::{Moment, ParamKind, Staged};
 use candle_core::{Result, Tensor, Var};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::Activation;
 
@@ -27,6 +28,8 @@ pub(super) struct Run<'a> {
     pub(super) sums: HashMap<usize, Vec<f64>>,
     /// Sums that wait for their activation: their terms.
     pub(super) deferred: HashMap<usize, [Source; 2]>,
+    /// Layers that were computed with one before.
+    pub(super) done: HashSet<usize>,
     pub(super) wants: Vec<bool>,
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) norm_of: Vec<Option<usize>>,
@@ -86,6 +89,7 @@ impl<'a> Run<'a> {
             readers,
             sums: HashMap::new(),
             deferred: HashMap::new(),
+            done: HashSet::new(),
             wants: vec![false; count],
             nodes: (0..count).map(|_| None).collect(),
             norm_of: vec![None; count],
@@ -103,6 +107,9 @@ impl<'a> Run<'a> {
         let layer = &self.network.graph.layers[index];
         let behind = self.terms(index).iter().filter_map(Source::layer).any(|source| self.wants[source]);
         self.wants[index] = self.spec.track && (behind || self.trains(index));
+        if self.done.contains(&index) {
+            return Ok(());
+        }
         let Some((value, back)) = self.make(index, &layer.kind)? else { return Ok(()) };
         self.channels[index] = if value.has_channels() { value.channels() } else { 1 };
         if let (Some(back), true) = (back, self.wants[index]) {
@@ -113,7 +120,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// `None` for a sum that waits for its activation.
+    /// `None` for a sum that waits for its activation, and for a convolution that was computed with what follows.
     fn make(&mut self, index: usize, kind: &LayerKind) -> Result<Option<Made>> {
         if matches!(kind, LayerKind::Add) && self.waits(index) {
             let inputs = &self.network.graph.layers[index].inputs;
@@ -122,6 +129,9 @@ impl<'a> Run<'a> {
         }
         let x = self.read(index, 0)?;
         let is_map = x.shape.len() == 4;
+        if is_map && fold::run(self, index, kind, &x)? {
+            return Ok(None);
+        }
         if let Some(activation) = activation_of(kind) {
             return pointwise::activate(self, index, activation).map(Some);
         }
@@ -149,11 +159,11 @@ impl<'a> Run<'a> {
     /// A sum of two terms that only an activation reads, and nobody taps.
     fn waits(&self, index: usize) -> bool {
         let layers = &self.network.graph.layers;
-        let [reader] = self.readers.get(&index).map(Vec::as_slice).unwrap_or_default() else { return false };
+        let Some(reader) = self.only_reader(index) else { return false };
         let two = layers[index].inputs.len() == 2;
         let read = |at: usize| self.read(index, at);
         let alike = || matches!((read(0), read(1)), (Ok(a), Ok(b)) if a.has_channels() && a.shape == b.shape);
-        two && activation_of(&layers[*reader].kind).is_some() && !self.is_wanted(index) && alike()
+        two && activation_of(&layers[reader].kind).is_some() && alike()
     }
 
     /// What a layer reads: for the activation of a sum that waited, the sum's terms.
@@ -182,6 +192,14 @@ impl<'a> Run<'a> {
     /// The layer before, when its gradient is wanted.
     pub(super) fn below(&self, index: usize, position: usize) -> Option<usize> {
         self.terms(index).get(position)?.layer().filter(|source| self.wants[*source])
+    }
+
+    /// The one layer that reads a point which nobody taps.
+    pub(super) fn only_reader(&self, index: usize) -> Option<usize> {
+        match self.readers.get(&index).map(Vec::as_slice) {
+            Some([reader]) if !self.is_wanted(index) => Some(*reader),
+            _ => None,
+        }
     }
 
     pub(super) fn is_wanted(&self, index: usize) -> bool {

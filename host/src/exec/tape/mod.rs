@@ -6,6 +6,8 @@
 //! norm inside the convolution's kernel, the gradient of a raw output is formed when it is read ([`backward`]), and only what
 //! leads to a trained parameter is computed.
 //!
+//! A network without gradients in evaluation has batch norm, sum and activation folded into its convolutions ([`fold`]).
+//!
 //! Tapped points leave as variables of candle's tape: parts and losses run there, and the gradients of these variables are
 //! where the walk back starts ([`Tape::backward`]). A layer without a kernel, and a module, is an island on candle in the
 //! middle of the tape ([`island`]).
@@ -14,6 +16,7 @@ mod backward;
 mod buffer;
 mod conv;
 mod dense;
+mod fold;
 mod forward;
 mod island;
 mod join;

@@ -1,7 +1,8 @@
 //! Values between layers: a buffer, channels last, and how it is read.
 
 use super::buffer::Buffer;
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
+use crate::ops::slices::read;
+use candle_core::{Device, Result, Tensor};
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::norm::{Statistics, apply};
 use stillhouse_kernels::nhwc::{Activation, Load, layout};
@@ -108,13 +109,4 @@ pub(super) fn from_rows(rows: &[f32], shape: &[usize], out: &mut [f32], accumula
 pub(super) fn copy_in(tensor: &Tensor, out: &mut [f32], accumulate: bool) -> Result<()> {
     let tensor = tensor.contiguous()?;
     read(&tensor, |values| from_rows(values, tensor.dims(), out, accumulate))
-}
-
-/// Hands the values of a contiguous `f32` tensor on the CPU to `task`.
-pub(super) fn read<R>(tensor: &Tensor, task: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
-        candle_core::bail!("wants contiguous f32 on the CPU, got {:?}", tensor.dtype());
-    };
-    Ok(task(&values[start..end]))
 }

@@ -231,3 +231,31 @@ fn batch_of_one_value_is_refused_in_training() {
     let error = fast.forward(&x, &super::training(&fast, &["logits"]), &start()).expect_err("one value").to_string();
     assert!(error.contains("layer `bn`") && error.contains("two values a channel or more"), "{error}");
 }
+
+#[test]
+fn folded_network_equals_candle_at_the_output_and_at_taps() {
+    for graph in
+        [resnet(), family("vgg", &json!({ "depth": 11, "width": 4 }), &[3, 32, 32]), super::gradients::everything()]
+    {
+        let [fast, slow] = both(&graph);
+        for (at, (name, entry)) in fast.params.entries().into_iter().enumerate() {
+            let values = sample(entry.var.dims(), at + 50).affine(0.3, 1.0).unwrap();
+            if name.contains("running") {
+                [&fast, &slow].into_iter().for_each(|net| net.params.assign(&name, &values).unwrap());
+            }
+        }
+        let shape: Vec<usize> = std::iter::once(3).chain(graph.input.iter().copied()).collect();
+        let x = sample(&shape, 9);
+        let points: Vec<&str> = graph.layers.iter().map(|layer| layer.path.as_str()).collect();
+        let wanted = points.iter().map(|point| vec![*point, "logits"]).chain([vec!["logits"], points.clone()]);
+        for taps in wanted {
+            let values = [&fast, &slow].map(|net| {
+                let x = x.to_dtype(net.params.float()).unwrap();
+                let found = net.forward(&x, &super::spec(net, &taps), &start()).unwrap();
+                taps.iter().map(|tap| flat(&super::tap(net, &found, tap))).collect::<Vec<_>>()
+            });
+            let [fast, slow] = values;
+            taps.iter().zip(fast.iter().zip(&slow)).for_each(|(tap, (fast, slow))| assert_near(tap, fast, slow, 3e-4));
+        }
+    }
+}
