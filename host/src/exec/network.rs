@@ -114,7 +114,7 @@ impl Network {
     /// The same network with another executor, where it can run it.
     #[must_use]
     pub fn run_by(mut self, executor: Executor) -> Network {
-        let can = !self.over_time && self.params.float() == candle_core::DType::F32 && self.params.device().is_cpu();
+        let can = self.params.float() == candle_core::DType::F32 && self.params.device().is_cpu();
         self.executor = if can { executor } else { Executor::Candle };
         self
     }

@@ -182,7 +182,7 @@ pub(super) fn last_readers(graph: &Graph, needed: &BTreeSet<usize>) -> HashMap<u
 impl Forward {
     /// A buffer that several frames changed keeps the last change only: running statistics moved from frame to frame, and
     /// each change of a module's buffer starts from the value before the step.
-    fn keep_last_statistics(&mut self) {
+    pub(super) fn keep_last_statistics(&mut self) {
         let mut seen = HashSet::new();
         let mut kept: Vec<StagedIn> = vec![];
         for staged in std::mem::take(&mut self.staged).into_iter().rev() {

@@ -1,11 +1,12 @@
 //! The way back: gradients of points, collected until the layer that made the point takes them.
 
 use super::buffer::Buffer;
-use super::record::Tape;
+use super::record::{Frame, Tape};
 use super::value::{Value, copy_in, to_rows};
 use crate::ops::ParamSet;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor};
+use std::collections::HashMap;
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::Grad;
 use stillhouse_kernels::nhwc::activation::scaled;
@@ -53,6 +54,11 @@ pub(super) fn unique(buffer: Rc<Buffer>) -> Buffer {
 pub(super) trait Back {
     /// Takes the gradient of the layer's output to its inputs and parameters.
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()>;
+
+    /// The same for a module whose state alone has a gradient.
+    fn back_from_state(&self, _cx: &mut Backward<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A gradient of a parameter.
@@ -72,41 +78,66 @@ impl ParamGrad {
     }
 }
 
-/// One walk back over a tape.
+/// Gradients of the state that a module handed to the next frame, by layer and name.
+pub(super) type Carried = HashMap<(usize, String), Tensor>;
+
+/// One walk back over a frame.
 pub(super) struct Backward<'a> {
-    pub(super) tape: &'a Tape,
+    pub(super) params: &'a Rc<ParamSet>,
+    frame: &'a Frame,
     slots: Vec<Option<Slot>>,
     /// Layers that have still to hand something to each point.
     left: Vec<usize>,
     pub(super) found: Vec<ParamGrad>,
+    /// From the frame behind.
+    pub(super) carried: Carried,
+    /// For the frame before.
+    carries: Carried,
+    /// Gradients on candle's tape.
+    pub(super) store: &'a GradStore,
 }
 
 impl<'a> Backward<'a> {
-    /// Walks back from the tapped points that `store` has gradients of.
-    pub(super) fn run(tape: &'a Tape, store: &GradStore) -> Result<Vec<ParamGrad>> {
-        let mut cx =
-            Backward { tape, slots: tape.nodes.iter().map(|_| None).collect(), left: tape.readers(), found: vec![] };
-        for (layer, leaf) in &tape.leaves {
-            if let Some(gradient) = store.get(leaf) {
-                let (mut buffer, accumulate) = cx.target(*layer, gradient.elem_count());
+    /// Walks back from the tapped points that `store` has gradients of, from the last frame to the first.
+    pub(super) fn run(tape: &'a Tape, store: &'a GradStore) -> Result<Vec<ParamGrad>> {
+        let (mut found, mut carried) = (vec![], Carried::new());
+        for frame in tape.frames.iter().rev() {
+            let (params, slots, left) = (&tape.params, frame.nodes.iter().map(|_| None).collect(), frame.readers());
+            let mut cx = Backward { params, frame, slots, left, found, carried, carries: Carried::new(), store };
+            cx.walk()?;
+            (found, carried) = (cx.found, cx.carries);
+        }
+        Ok(found)
+    }
+
+    fn walk(&mut self) -> Result<()> {
+        for (layer, leaf) in &self.frame.leaves {
+            if let Some(gradient) = self.store.get(leaf) {
+                let (mut buffer, accumulate) = self.target(*layer, gradient.elem_count());
                 copy_in(gradient, &mut buffer, accumulate)?;
-                cx.put(*layer, buffer);
+                self.put(*layer, buffer);
             }
         }
-        for index in (0..tape.nodes.len()).rev() {
-            let Some(node) = &tape.nodes[index] else { continue };
-            if let Some(slot) = cx.slots[index].take() {
-                node.back.back(slot, &mut cx)?;
+        for (index, node) in self.frame.nodes.iter().enumerate().rev() {
+            let Some(node) = node else { continue };
+            match self.slots[index].take() {
+                Some(slot) => node.back.back(slot, self)?,
+                None => node.back.back_from_state(self)?,
             }
-            node.inputs.iter().for_each(|input| cx.left[*input] -= 1);
+            node.inputs.iter().for_each(|input| self.left[*input] -= 1);
         }
-        Ok(cx.found)
+        Ok(())
+    }
+
+    /// The point is a batch norm's output.
+    pub(super) fn is_norm(&self, layer: usize) -> bool {
+        self.frame.norm_of[layer] == Some(layer)
     }
 
     /// A buffer for the gradient of a point, and whether it holds earlier parts.
     pub(super) fn target(&mut self, layer: usize, len: usize) -> (Buffer, bool) {
         match self.slots[layer].take() {
-            Some(slot) => (unique(slot.formed(self.tape.channels[layer])), true),
+            Some(slot) => (unique(slot.formed(self.frame.channels[layer])), true),
             None => (Buffer::new(len), false),
         }
     }
@@ -119,6 +150,18 @@ impl<'a> Backward<'a> {
         self.slots[layer] = Some(Slot { sums: Some(sums), ..Slot::plain(Rc::new(dz)) });
     }
 
+    /// Adds to the gradient of a module's state for the frame before.
+    pub(super) fn carry(&mut self, layer: usize, name: &str, gradient: Option<&Tensor>) -> Result<()> {
+        let Some(gradient) = gradient else { return Ok(()) };
+        let key = (layer, name.to_owned());
+        let sum = match self.carries.remove(&key) {
+            Some(sum) => (sum + gradient)?,
+            None => gradient.clone(),
+        };
+        self.carries.insert(key, sum.detach());
+        Ok(())
+    }
+
     /// Hands a gradient that others hold, too, to a point; copied only when it is not the first.
     pub(super) fn share(&mut self, layer: usize, slot: Slot) {
         if self.slots[layer].is_none() {
@@ -128,7 +171,7 @@ impl<'a> Backward<'a> {
         let (mut buffer, _) = self.target(layer, slot.dz.len());
         match &slot.norm {
             None => scaled(&slot.dz, 1.0, &mut buffer, true),
-            Some(_) => form(slot.grad(), self.tape.channels[layer], &mut buffer, true),
+            Some(_) => form(slot.grad(), self.frame.channels[layer], &mut buffer, true),
         }
         self.put(layer, buffer);
     }
@@ -144,7 +187,7 @@ impl<'a> Backward<'a> {
 
     /// The batch norm that the point is a reading of, when the gradient can be taken past its activation at once.
     pub(super) fn norm_below(&self, layer: usize) -> Option<usize> {
-        let norm = self.tape.norm_of[layer]?;
+        let norm = self.frame.norm_of[layer]?;
         let alone = norm == layer || (self.is_last(norm) && self.is_empty(norm));
         (self.is_last(layer) && alone).then_some(norm)
     }
@@ -152,7 +195,7 @@ impl<'a> Backward<'a> {
     /// Notes the gradient of a parameter of the network.
     pub(super) fn found(&mut self, name: &str, values: Vec<f32>, shape: &[usize]) -> Result<()> {
         let value = Tensor::from_vec(values, shape, &Device::Cpu)?;
-        self.found.push(ParamGrad { params: self.tape.params.clone(), name: name.into(), value });
+        self.found.push(ParamGrad { params: self.params.clone(), name: name.into(), value });
         Ok(())
     }
 }

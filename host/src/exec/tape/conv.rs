@@ -157,7 +157,7 @@ impl Convolution {
 impl Back for Convolution {
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()> {
         let weight = format!("{}.weight", self.name);
-        let Some(entry) = cx.tape.params.get(&weight) else { candle_core::bail!("has no `weight`") };
+        let Some(entry) = cx.params.get(&weight) else { candle_core::bail!("has no `weight`") };
         let mut target = self.target(cx);
         let mut packs = self.packs.borrow_mut();
         if target.is_some() {

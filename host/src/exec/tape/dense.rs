@@ -46,7 +46,7 @@ impl Back for Dense {
         let grad = slot.formed(outputs);
         if let Some(below) = self.below {
             let weight = format!("{}.weight", self.name);
-            let Some(entry) = cx.tape.params.get(&weight) else { candle_core::bail!("has no `weight`") };
+            let Some(entry) = cx.params.get(&weight) else { candle_core::bail!("has no `weight`") };
             let (mut buffer, accumulate) = cx.target(below, self.x.raw.len());
             read(entry.var.as_tensor(), |weights| {
                 self.linear.backward_data(&grad, weights, &mut buffer, accumulate);

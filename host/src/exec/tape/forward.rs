@@ -2,11 +2,11 @@
 
 use super::backward::Back;
 use super::buffer::Buffer;
-use super::record::{Node, Tape};
+use super::record::{Frame, Node, Tape};
 use super::value::Value;
 use super::{conv, dense, fold, island, join, norm, pointwise, pool};
 use crate::exec::network::{Network, NetworkError};
-use crate::exec::pass::{Forward, PassSpec, StagedIn, last_readers};
+use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
 use crate::graph::{LayerKind, Source};
 use crate::ops::slices::read;
 use crate::ops::{Moment, ParamKind, Staged};
@@ -35,6 +35,9 @@ pub(super) struct Run<'a> {
     pub(super) norm_of: Vec<Option<usize>>,
     channels: Vec<usize>,
     pub(super) out: Forward,
+    pub(super) states: States,
+    /// Points with their variables on candle's tape.
+    pub(super) leaves: Vec<(usize, Var)>,
 }
 
 /// What a layer gave: its value, and its way back where something before it is trained.
@@ -50,12 +53,41 @@ pub(crate) fn forward(
     spec: &PassSpec,
     moment: &Moment,
 ) -> std::result::Result<Forward, NetworkError> {
-    let needed = network.graph.needed(&spec.want);
-    let mut run = Run::new(network, spec, moment, &needed);
-    if spec.want.contains(&Source::Input) {
-        run.out.taps.entry(Source::Input).or_default().push(input.detach());
+    let input = input.detach();
+    let (mut out, mut states, mut recorded) = (Forward::default(), States::new(), vec![]);
+    let frames = if network.over_time { input.dim(1)? } else { 1 };
+    for position in 0..frames {
+        let at = if spec.reverse_time { frames - 1 - position } else { position };
+        let x = if network.over_time { input.narrow(1, at, 1)?.squeeze(1)?.contiguous()? } else { input.clone() };
+        let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
+        let frame;
+        (out, states, frame) = run_frame(network, &x, spec, &moment, (out, states))?;
+        recorded.push(frame);
     }
-    run.input = Some(Value::from_tensor(&input.detach())?);
+    if spec.reverse_time {
+        out.taps.values_mut().for_each(|frames| frames.reverse());
+    }
+    out.keep_last_statistics();
+    out.tape = spec.track.then(|| Rc::new(Tape { params: network.params.clone(), frames: recorded }));
+    Ok(out)
+}
+
+/// What goes on from frame to frame: what was found, and the state of modules on candle's tape.
+type Going = (Forward, States);
+
+fn run_frame(
+    network: &Network,
+    x: &Tensor,
+    spec: &PassSpec,
+    moment: &Moment,
+    (mut out, states): Going,
+) -> std::result::Result<(Forward, States, Frame), NetworkError> {
+    if spec.want.contains(&Source::Input) {
+        out.taps.entry(Source::Input).or_default().push(x.clone());
+    }
+    let needed = network.graph.needed(&spec.want);
+    let mut run = Run::new(network, spec, moment, &needed, (out, states));
+    run.input = Some(Value::from_tensor(x)?);
     let last_use = last_readers(&network.graph, &needed);
     for index in needed {
         run.layer(index).map_err(|error| run.named(index, error))?;
@@ -72,7 +104,13 @@ pub(crate) fn forward(
 }
 
 impl<'a> Run<'a> {
-    fn new(network: &'a Network, spec: &'a PassSpec, moment: &'a Moment, needed: &BTreeSet<usize>) -> Run<'a> {
+    fn new(
+        network: &'a Network,
+        spec: &'a PassSpec,
+        moment: &'a Moment,
+        needed: &BTreeSet<usize>,
+        (out, states): Going,
+    ) -> Run<'a> {
         let count = network.graph.layers.len();
         let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
         for index in needed {
@@ -94,7 +132,9 @@ impl<'a> Run<'a> {
             nodes: (0..count).map(|_| None).collect(),
             norm_of: vec![None; count],
             channels: vec![1; count],
-            out: Forward::default(),
+            out,
+            states,
+            leaves: vec![],
         }
     }
 
@@ -253,6 +293,20 @@ impl<'a> Run<'a> {
         self.with(index, suffix, <[f32]>::to_vec)
     }
 
+    /// A running statistic, as earlier frames left it.
+    pub(super) fn moved(&self, index: usize, suffix: &str) -> Result<Option<Vec<f32>>> {
+        let name = self.name(index, suffix);
+        let of_layer = |staged: &&StagedIn| Rc::ptr_eq(&staged.params, &self.network.params);
+        let value = |staged: &StagedIn| match &staged.change {
+            Staged::Whole { name: known, value } if *known == name => Some(read(value, <[f32]>::to_vec)),
+            _ => None,
+        };
+        match self.out.staged.iter().rev().filter(of_layer).find_map(value) {
+            Some(moved) => moved.map(Some),
+            None => self.vector(index, suffix),
+        }
+    }
+
     pub(super) fn stage(&mut self, change: Staged) {
         self.out.staged.push(StagedIn { params: self.network.params.clone(), change });
     }
@@ -264,8 +318,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn finish(mut self) -> std::result::Result<Forward, NetworkError> {
-        let mut leaves = vec![];
+    fn finish(mut self) -> std::result::Result<(Forward, States, Frame), NetworkError> {
+        let mut leaves = std::mem::take(&mut self.leaves);
         for point in &self.spec.want {
             let Source::Layer(index) = point else { continue };
             let Some(value) = self.values[*index].take() else { continue };
@@ -277,12 +331,8 @@ impl<'a> Run<'a> {
             }
             self.out.taps.entry(point.clone()).or_default().push(tensor);
         }
-        if self.spec.track {
-            let Run { nodes, norm_of, channels, .. } = self;
-            let params = self.network.params.clone();
-            self.out.tape = Some(Rc::new(Tape { params, nodes, leaves, norm_of, channels }));
-        }
-        Ok(self.out)
+        let Run { nodes, norm_of, channels, out, states, .. } = self;
+        Ok((out, states, Frame { nodes, leaves, norm_of, channels }))
     }
 }
 

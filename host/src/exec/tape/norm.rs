@@ -20,7 +20,8 @@ pub(super) fn batch(run: &mut Run<'_>, index: usize, x: Value, eps: f64, momentu
     let x = x.store();
     let vector = |suffix: &str| run.vector(index, suffix)?.ok_or_else(|| missing(suffix));
     let (weight, bias) = (vector("weight")?, vector("bias")?);
-    let (mut mean, mut variance) = (vector("running_mean")?, vector("running_var")?);
+    let moved = |suffix: &str| run.moved(index, suffix)?.ok_or_else(|| missing(suffix));
+    let (mut mean, mut variance) = (moved("running_mean")?, moved("running_var")?);
     let fixed = run.is_fixed(index);
     let mut statistics = Statistics::new(x.channels());
     if fixed {

@@ -131,7 +131,7 @@ impl Back for Sum {
         for (at, below) in self.below.iter().enumerate() {
             let Some(below) = below else { continue };
             let of_norm = sums.take_if(|(of, _)| *of == at).map(|(_, sums)| sums);
-            let is_norm = cx.tape.norm_of[*below] == Some(*below);
+            let is_norm = cx.is_norm(*below);
             cx.share(*below, Slot { sums: of_norm.filter(|_| is_norm), ..Slot::plain(dz.clone()) });
         }
         Ok(())

@@ -13,9 +13,15 @@ pub(super) struct Node {
     pub(super) back: Box<dyn Back>,
 }
 
-/// One forward of one network, ready to go back. Points are the graph's layers, by index.
+/// One forward of one network, ready to go back: frame by frame where it runs over time.
 pub struct Tape {
     pub(super) params: Rc<ParamSet>,
+    /// In the order in which they ran.
+    pub(super) frames: Vec<Frame>,
+}
+
+/// One run of the graph. Points are its layers, by index.
+pub(super) struct Frame {
     pub(super) nodes: Vec<Option<Node>>,
     /// Tapped points, as variables of candle's tape.
     pub(super) leaves: Vec<(usize, Var)>,
@@ -26,7 +32,7 @@ pub struct Tape {
 
 impl fmt::Debug for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tape({} of {} layers)", self.nodes.iter().flatten().count(), self.nodes.len())
+        write!(f, "Tape({} frames)", self.frames.len())
     }
 }
 
@@ -38,7 +44,9 @@ impl Tape {
     pub fn backward(&self, store: &GradStore) -> Result<Vec<ParamGrad>> {
         Backward::run(self, store)
     }
+}
 
+impl Frame {
     /// How many layers read each point, on the way to a gradient.
     pub(super) fn readers(&self) -> Vec<usize> {
         let mut readers = vec![0; self.nodes.len()];

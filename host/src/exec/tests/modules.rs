@@ -63,10 +63,14 @@ impl Module for Summing {
 
 /// `before` (identity), then the module at `mid`, then `after` (identity); samples of two numbers.
 fn summing(what: &str, over_time: bool) -> std::result::Result<Network, NetworkError> {
+    summing_of(what, over_time, CandleType::F64)
+}
+
+pub(super) fn summing_of(what: &str, over_time: bool, float: CandleType) -> std::result::Result<Network, NetworkError> {
     let identity = || json!({ "kind": "identity" });
     let mut graph = chain(&[2], &[("before", identity()), ("mid", json!({ "kind": "relu" })), ("after", identity())]);
     let index = graph.replace("mid").expect("replaced");
-    let set = |owner: &str| Rc::new(ParamSet::new(owner, 3, CandleType::F64, &Device::Cpu));
+    let set = |owner: &str| Rc::new(ParamSet::new(owner, 3, float, &Device::Cpu));
     let part = part(&sdk::module_entry::<Summing>(), &format!(r#"{{"what": "{what}"}}"#), set("student.mid"));
     let slot = ModuleSlot { part, replaced: vec![2], state: vec![], values: vec![] };
     Network::new("student", graph, set("student"), over_time, BTreeMap::from([(index, slot)]))

@@ -8,6 +8,7 @@ use crate::ops::{ParamKind, Staged, tests::flat};
 use candle_core::{DType as CandleType, Tensor};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 
 /// The same network on both executors, with scales and shifts that are not those of a fresh one.
 fn both(graph: &Graph) -> [Network; 2] {
@@ -25,8 +26,8 @@ fn both(graph: &Graph) -> [Network; 2] {
 
 /// Sum of the taps, each element with its own factor.
 fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
-    let terms = taps.iter().enumerate().map(|(at, tap)| {
-        let value = super::tap(net, found, tap);
+    let values = taps.iter().flat_map(|tap| &found.taps[&net.graph.tap(tap).expect("a tap")]);
+    let terms = values.enumerate().map(|(at, value)| {
         let factors = sample(value.dims(), 31 + at).to_dtype(value.dtype()).unwrap();
         (value * factors).unwrap().sum_all().unwrap()
     });
@@ -36,20 +37,22 @@ fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
 /// Gradients by parameter.
 fn gradients(net: &Network, found: &Forward, taps: &[&str]) -> BTreeMap<String, Vec<f64>> {
     let store = objective(net, found, taps).backward().unwrap();
-    if let Some(tape) = &found.tape {
-        let given = tape.backward(&store).unwrap();
-        let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
-        for gradient in given {
-            let sum = match sums.remove(&gradient.name) {
-                Some(sum) => (sum + &gradient.value).unwrap(),
-                None => gradient.value,
-            };
-            sums.insert(gradient.name, sum);
+    let of_tape = found.tape.iter().flat_map(|tape| tape.backward(&store).unwrap()).collect::<Vec<_>>();
+    let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
+    let mut add = |name: String, value: Tensor| {
+        let sum = sums.remove(&name).map_or_else(|| value.clone(), |sum| (sum + &value).unwrap());
+        sums.insert(name, sum);
+    };
+    for (prefix, set) in net.sets() {
+        let here = of_tape.iter().filter(|gradient| Rc::ptr_eq(&gradient.params, &set));
+        here.for_each(|gradient| add(format!("{prefix}{}", gradient.name), gradient.value.clone()));
+        for (name, entry) in set.entries().into_iter().filter(|(_, entry)| entry.kind == ParamKind::Parameter) {
+            if let Some(gradient) = store.get(&entry.var) {
+                add(format!("{prefix}{name}"), gradient.clone());
+            }
         }
-        return sums.into_iter().map(|(name, sum)| (name, flat(&sum))).collect();
     }
-    let parameters = net.params.entries().into_iter().filter(|(_, entry)| entry.kind == ParamKind::Parameter);
-    parameters.filter_map(|(name, entry)| Some((name, flat(store.get(&entry.var)?)))).collect()
+    sums.into_iter().map(|(name, sum)| (name, flat(&sum))).collect()
 }
 
 fn statistics(found: &Forward) -> BTreeMap<String, Vec<f64>> {
@@ -60,7 +63,9 @@ fn statistics(found: &Forward) -> BTreeMap<String, Vec<f64>> {
     found.staged.iter().map(value).collect()
 }
 
+#[derive(Default)]
 struct Case<'a> {
+    reverse_time: bool,
     taps: &'a [&'a str],
     frozen: &'a [&'a str],
     training: bool,
@@ -68,22 +73,31 @@ struct Case<'a> {
 
 #[track_caller]
 fn compare(graph: &Graph, batch: usize, case: &Case<'_>) {
-    let nets = both(graph);
     let shape: Vec<usize> = std::iter::once(batch).chain(graph.input.iter().copied()).collect();
+    compare_nets(&both(graph), &shape, case);
+}
+
+#[track_caller]
+fn compare_nets(nets: &[Network; 2], shape: &[usize], case: &Case<'_>) {
+    let graph = &nets[0].graph;
     let want = case.taps.iter().map(|tap| graph.tap(tap).unwrap_or_else(|| panic!("no `{tap}`"))).collect();
     let names = nets[0].params.names(ParamKind::Parameter);
     let is_frozen = |name: &&String| case.frozen.iter().any(|prefix| name.starts_with(prefix));
     let frozen: HashSet<String> = names.iter().filter(is_frozen).cloned().collect();
-    let spec = PassSpec { training: case.training, track: true, want, frozen, ..PassSpec::default() };
+    let reverse_time = case.reverse_time;
+    let spec = PassSpec { training: case.training, track: true, want, frozen, reverse_time, ..PassSpec::default() };
     let found = nets.each_ref().map(|net| {
-        let x = sample(&shape, 3).to_dtype(net.params.float()).unwrap();
+        let x = sample(shape, 3).to_dtype(net.params.float()).unwrap();
         net.forward(&x, &spec, &start()).unwrap_or_else(|error| panic!("{error}"))
     });
     assert!(found[0].tape.is_some() && found[1].tape.is_none(), "each on its own executor");
     for tap in case.taps {
-        let [fast, slow] = [0, 1].map(|at| super::tap(&nets[at], &found[at], tap));
-        assert_eq!(fast.dims(), slow.dims(), "{tap}");
-        assert_near(tap, &flat(&fast), &flat(&slow), 2e-4);
+        let [fast, slow] = [0, 1].map(|at| &found[at].taps[&graph.tap(tap).expect("a tap")]);
+        assert_eq!(fast.len(), slow.len(), "frames of {tap}");
+        for (fast, slow) in fast.iter().zip(slow) {
+            assert_eq!(fast.dims(), slow.dims(), "{tap}");
+            assert_near(tap, &flat(fast), &flat(slow), 2e-4);
+        }
     }
     let [fast, slow] = [0, 1].map(|at| statistics(&found[at]));
     assert_eq!(fast.keys().collect::<Vec<_>>(), slow.keys().collect::<Vec<_>>());
@@ -99,7 +113,7 @@ fn compare(graph: &Graph, batch: usize, case: &Case<'_>) {
 }
 
 fn trained<'a>(taps: &'a [&'a str]) -> Case<'a> {
-    Case { taps, frozen: &[], training: true }
+    Case { taps, training: true, ..Case::default() }
 }
 
 fn family(kind: &str, settings: &Value, input: &[usize]) -> Graph {
@@ -127,11 +141,11 @@ fn residual_network_equals_candle_at_the_output_and_at_taps() {
 #[test]
 fn frozen_layers_keep_their_statistics_and_pass_gradients_on() {
     let graph = resnet();
-    let frozen = |frozen| Case { taps: &["layer3", "logits"], frozen, training: true };
+    let frozen = |frozen| Case { frozen, ..trained(&["layer3", "logits"]) };
     compare(&graph, 4, &frozen(&["layer2"]));
     compare(&graph, 4, &frozen(&["conv1", "bn1", "layer1"]));
     compare(&graph, 4, &frozen(&["layer3.0.bn1.weight", "fc.bias"]));
-    compare(&graph, 4, &Case { taps: &["logits"], frozen: &[], training: false });
+    compare(&graph, 4, &Case { training: false, ..trained(&["logits"]) });
 }
 
 #[test]
@@ -258,4 +272,43 @@ fn folded_network_equals_candle_at_the_output_and_at_taps() {
             taps.iter().zip(fast.iter().zip(&slow)).for_each(|(tap, (fast, slow))| assert_near(tap, fast, slow, 3e-4));
         }
     }
+}
+
+#[test]
+fn module_over_time_equals_candle_in_both_directions() {
+    let made = |float| super::modules::summing_of("", true, float).expect("fits");
+    let nets = || [made(CandleType::F32).run_by(Executor::Fast), made(CandleType::F64)];
+    for taps in [&["logits"][..], &["mid.seen"], &["before", "mid.seen", "mid", "logits"]] {
+        for reverse_time in [false, true] {
+            compare_nets(&nets(), &[2, 4, 2], &Case { reverse_time, ..trained(taps) });
+        }
+        compare_nets(&nets(), &[2, 1, 2], &trained(taps));
+    }
+}
+
+#[test]
+fn statistics_over_time_equal_candle() {
+    let graph = chain(&[2], &[("bn", json!({ "kind": "batch_norm" })), ("fc", json!({ "kind": "linear", "out": 3 }))]);
+    let made = |float| {
+        let params = Rc::new(crate::ops::ParamSet::new("student", 5, float, &candle_core::Device::Cpu));
+        Network::new("student", graph.clone(), params, true, BTreeMap::new()).unwrap()
+    };
+    let nets = [made(CandleType::F32).run_by(Executor::Fast), made(CandleType::F64)];
+    compare_nets(&nets, &[5, 3, 2], &trained(&["bn", "logits"]));
+}
+
+#[test]
+fn numbers_do_not_depend_on_the_threads() {
+    let gradients_on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let [fast, _] = both(&family("resnet", &json!({ "depth": 8, "width": 16 }), &[3, 16, 16]));
+            let x = sample(&[32, 3, 16, 16], 4).to_dtype(CandleType::F32).unwrap();
+            let found = fast.forward(&x, &super::training(&fast, &["logits"]), &start()).unwrap();
+            (flat(&super::tap(&fast, &found, "logits")), gradients(&fast, &found, &["logits"]))
+        })
+    };
+    let one = gradients_on(1);
+    assert_eq!(gradients_on(2), one);
+    assert_eq!(gradients_on(3), one);
 }
