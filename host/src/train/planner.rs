@@ -2,21 +2,19 @@
 
 use super::binding::{PassPlan, Planned, Scene};
 use super::checks;
-use super::groups::{left_out, plan_groups, unmatched, unmatched_own};
-use super::models::{ModelBuilder, apply_view};
-use super::plan::{ActiveTerm, Length, PhasePlan, RunPlan, StagePlan};
-use super::problem::{AtPath, Problem, known_hint};
+use super::groups::unmatched;
+use super::models::ModelBuilder;
+use super::plan::{RunPlan, StagePlan};
+use super::problem::{AtPath, Problem};
 use super::reach;
 use super::run::pairs;
 use super::setup::Setup;
-use super::stage::{load_file, served};
+use super::stage::load_file;
 use super::term::{BoundTerm, Found};
-use crate::data::ViewSpec;
 use crate::manifest::{self, Diagnostic, Diagnostics, ManifestPath, Origin, Part};
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::rc::Rc;
-use stillhouse_plugin::desc;
 
 /// Plans a run: models built and loaded, terms bound and traced.
 ///
@@ -82,16 +80,16 @@ fn check_weights(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
 }
 
 /// Plans one stage of the manifest.
-struct StagePlanner<'a> {
-    setup: &'a Setup,
-    seed: u64,
-    name: &'a str,
-    stage: &'a manifest::Stage,
-    alone: bool,
+pub(super) struct StagePlanner<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) seed: u64,
+    pub(super) name: &'a str,
+    pub(super) stage: &'a manifest::Stage,
+    pub(super) alone: bool,
 }
 
 impl StagePlanner<'_> {
-    fn path(&self) -> ManifestPath {
+    pub(super) fn path(&self) -> ManifestPath {
         ManifestPath::of(["stage", self.name])
     }
 
@@ -318,251 +316,4 @@ impl StagePlanner<'_> {
             terms.iter_mut().for_each(|term| term.scale = 1.0 / total);
         }
     }
-
-    /// The manifest's stage as it is, with the phases of the manifest or of one method.
-    fn plain_stage(
-        &self,
-        scene: &Scene<'_>,
-        terms: &[Rc<BoundTerm>],
-        method: Option<&(String, desc::Plan)>,
-    ) -> Found<StagePlan> {
-        let mut stage = self.empty_stage(scene, "");
-        stage.groups = plan_groups(scene, terms, &stage.frozen, &desc::StagePlan::default(), None)?;
-        let phases = match method {
-            Some((owner, plan)) if !plan.phases.is_empty() => {
-                let make = |phase: &desc::Phase| self.own_phase(&stage, terms, owner, phase);
-                plan.phases.iter().map(make).collect::<Found<Vec<_>>>()?
-            }
-            _ if !self.stage.phases.is_empty() => self.manifest_phases(&stage, terms)?,
-            _ => vec![PhasePlan {
-                name: String::new(),
-                terms: terms.iter().map(all_of).collect(),
-                updates: (0..stage.groups.len()).collect(),
-                every: 1,
-            }],
-        };
-        stage.phases = phases;
-        self.finish(scene, stage)
-    }
-
-    /// One of the stages that a method planned.
-    fn method_stage(
-        &self,
-        scene: &Scene<'_>,
-        terms: &[Rc<BoundTerm>],
-        owner: &str,
-        own: &desc::StagePlan,
-    ) -> Found<StagePlan> {
-        let mut stage = self.empty_stage(scene, &own.name);
-        stage.frozen.extend(super::groups::matching(scene, &own.freeze));
-        self.check_method_globs(scene, terms, owner, own)?;
-        let active: Vec<Rc<BoundTerm>> =
-            terms.iter().filter(|term| term.name == owner || own.with_others).cloned().collect();
-        stage.groups = plan_groups(scene, &active, &stage.frozen, own, Some(owner))?;
-        // What is not trained stays as it is, running statistics included.
-        stage.frozen.extend(left_out(scene, &stage.groups));
-        let whole = desc::Phase {
-            name: String::new(),
-            terms: own.terms.clone(),
-            with_others: own.with_others,
-            updates: vec![],
-        };
-        let phases = if own.phases.is_empty() { vec![whole] } else { own.phases.clone() };
-        stage.phases =
-            phases.iter().map(|phase| self.own_phase(&stage, terms, owner, phase)).collect::<Found<Vec<_>>>()?;
-        stage.judged = own.with_others;
-        stage.keep_optimizer = own.keep_optimizer;
-        stage.patience = own.patience.or(stage.patience);
-        if let Some(epochs) = own.epochs {
-            stage.length = Length::Epochs(epochs);
-        }
-        self.finish(scene, stage)
-    }
-
-    /// Globs of a method's stage must cover something.
-    fn check_method_globs(
-        &self,
-        scene: &Scene<'_>,
-        terms: &[Rc<BoundTerm>],
-        owner: &str,
-        own: &desc::StagePlan,
-    ) -> Found<()> {
-        let of_student = [&own.train, &own.freeze].into_iter().find_map(|list| unmatched(scene, list));
-        let Some(term) = terms.iter().find(|term| term.name == owner) else { return Ok(()) };
-        let of_part = unmatched_own(term, &own.freeze_own);
-        let Some(pattern) = of_student.map(|(_, pattern, _)| pattern).or(of_part.map(String::as_str)) else {
-            return Ok(());
-        };
-        let message =
-            format!("stage `{}` of {} names `{pattern}`, which covers no parameter", own.name, term.part.label());
-        Err(Problem::new(message).at(&term.path, Part::Key))
-    }
-
-    fn empty_stage(&self, scene: &Scene<'_>, inner: &str) -> StagePlan {
-        let mut name = self.name.to_owned();
-        if self.alone {
-            name.push_str("-alone");
-        }
-        if !inner.is_empty() {
-            name = format!("{name}.{inner}");
-        }
-        let length = match (self.stage.steps, self.stage.epochs) {
-            (Some(steps), _) => Length::Steps(steps),
-            (None, epochs) => Length::Epochs(epochs.unwrap_or(1.0)),
-        };
-        StagePlan {
-            name,
-            origin: self.name.into(),
-            inner: inner.into(),
-            alone: self.alone,
-            data: scene.data.into(),
-            trained: scene.trained.to_vec(),
-            passes: scene.passes.clone(),
-            views: vec![],
-            phases: vec![],
-            groups: vec![],
-            frozen: super::groups::matching(scene, &self.stage.freeze).into_iter().collect(),
-            length,
-            spec: self.stage.clone(),
-            patience: self.stage.patience.map(|epochs| epochs as u64),
-            judged: true,
-            keep_optimizer: false,
-        }
-    }
-
-    /// A phase of a method.
-    fn own_phase(
-        &self,
-        stage: &StagePlan,
-        terms: &[Rc<BoundTerm>],
-        owner: &str,
-        phase: &desc::Phase,
-    ) -> Found<PhasePlan> {
-        let active = terms.iter().filter_map(|term| match term.name == owner {
-            true => Some(ActiveTerm { term: term.clone(), inner: phase.terms.clone() }),
-            false => phase.with_others.then(|| all_of(term)),
-        });
-        let updates = self.group_indices(stage, &phase.updates, &self.path().key("terms").key(owner))?;
-        Ok(PhasePlan {
-            name: phase.name.clone(),
-            terms: active.filter(|a| !a.inner.is_empty()).collect(),
-            updates,
-            every: 1,
-        })
-    }
-
-    fn manifest_phases(&self, stage: &StagePlan, terms: &[Rc<BoundTerm>]) -> Found<Vec<PhasePlan>> {
-        let mut phases = vec![];
-        for (name, phase) in &self.stage.phases {
-            let path = self.path().key("phases").key(name);
-            self.check_inner_names(terms, phase, &path.key("terms"))?;
-            let active: Vec<ActiveTerm> = terms.iter().filter_map(|term| self.active_in(term, name, phase)).collect();
-            let mut wanted = phase.updates.clone();
-            if self.alone {
-                // Terms and groups that need a teacher are not there.
-                wanted.retain(|name| stage.groups.iter().any(|group| group.name == *name || group.origin == *name));
-                if active.is_empty() || (wanted.is_empty() && !phase.updates.is_empty()) {
-                    continue;
-                }
-            }
-            let updates = self.group_indices(stage, &wanted, &path.key("updates"))?;
-            phases.push(PhasePlan { name: name.clone(), terms: active, updates, every: phase.every as u64 });
-        }
-        let takes_part = |term: &Rc<BoundTerm>| {
-            phases.iter().flat_map(|phase| &phase.terms).any(|active| Rc::ptr_eq(&active.term, term))
-        };
-        match terms.iter().find(|term| !takes_part(term)) {
-            Some(term) => {
-                let message = format!("`{}` takes part in no phase", term.name);
-                Err(Problem::new(message)
-                    .at(&term.path, Part::Key)
-                    .hint("write `phase = \"...\"`, or name it in the `terms` of a phase"))
-            }
-            None => Ok(phases),
-        }
-    }
-
-    /// A term in a phase of the manifest: by its own `phase`, by its name, or by names of terms that it gives
-    /// (`method.first`).
-    fn active_in(&self, term: &Rc<BoundTerm>, name: &str, phase: &manifest::Phase) -> Option<ActiveTerm> {
-        let written = self.stage.terms.get(&term.name).and_then(|term| term.phase.as_deref());
-        let is_whole = written.map_or(phase.terms.is_empty() || phase.terms.contains(&term.name), |own| own == name);
-        let mut active = all_of(term);
-        if !is_whole {
-            active.inner.retain(|inner| !inner.is_empty() && phase.terms.contains(&term.label(inner)));
-        }
-        (!active.inner.is_empty()).then_some(active)
-    }
-
-    /// `method.first` in a phase must be a term that the method gives.
-    fn check_inner_names(&self, terms: &[Rc<BoundTerm>], phase: &manifest::Phase, at: &ManifestPath) -> Found<()> {
-        for (i, name) in phase.terms.iter().enumerate() {
-            let Some((outer, inner)) = name.split_once('.') else { continue };
-            let Some(term) = terms.iter().find(|term| term.name == outer) else { continue };
-            let known = term.inner();
-            if !known.iter().any(|term| term.name == inner) {
-                let hint = known_hint(
-                    inner,
-                    known.iter().map(|term| term.name.as_str()).filter(|name| !name.is_empty()),
-                    "its terms",
-                );
-                return Err(Problem::new(format!("{} has no term `{inner}`", term.part.label()))
-                    .at(&at.index(i), Part::Value)
-                    .hint(hint));
-            }
-        }
-        Ok(())
-    }
-
-    /// Groups by name; all when none is named.
-    fn group_indices(&self, stage: &StagePlan, names: &[String], at: &ManifestPath) -> Found<Vec<usize>> {
-        if names.is_empty() {
-            return Ok((0..stage.groups.len()).collect());
-        }
-        let index = |name: &String| {
-            let wanted = if name == "student" { stage.trained.first().unwrap_or(name) } else { name };
-            stage.groups.iter().position(|group| group.name == *wanted || group.origin == *wanted).ok_or_else(|| {
-                let hint = known_hint(name, stage.groups.iter().map(|group| group.name.as_str()), "there are");
-                Problem::new(format!("there is no group `{name}` to update")).at(at, Part::Value).hint(hint)
-            })
-        };
-        names.iter().map(index).collect()
-    }
-
-    /// Views of the passes that are read, and the last checks.
-    fn finish(&self, scene: &Scene<'_>, mut stage: StagePlan) -> Found<StagePlan> {
-        let batches = self.setup.data.get(scene.data).map_or(usize::MAX, |set| served(self.stage, set.train.len()));
-        if self.stage.accumulate > batches {
-            let message =
-                format!("an update of {} batches is longer than an epoch, which has {batches}", self.stage.accumulate);
-            return Err(Problem::new(message)
-                .at(&self.path().key("accumulate"), Part::Value)
-                .hint("use a smaller `batch`"));
-        }
-        for pass in stage.passes.values() {
-            if stage.views.iter().any(|view| view.name == pass.view) {
-                continue;
-            }
-            let Some(model) = scene.models.get(&pass.model) else { continue };
-            let mut view = ViewSpec { name: pass.view.clone(), ..model.view.clone() };
-            if let Some((_, name)) = pass.view.split_once('@') {
-                let Some(of) = self.setup.manifest.views.get(name) else {
-                    return Err(Problem::new(format!("there is no view `{name}`")).at(&self.path(), Part::Key));
-                };
-                apply_view(of, &mut view);
-            }
-            stage.views.push(view);
-        }
-        if stage.groups.iter().all(|group| group.members.is_empty()) {
-            let hint = "every parameter is frozen: freeze less";
-            return Err(Problem::new(format!("stage `{}` trains nothing", stage.name))
-                .at(&self.path().key("freeze"), Part::Value)
-                .hint(hint));
-        }
-        Ok(stage)
-    }
-}
-
-fn all_of(term: &Rc<BoundTerm>) -> ActiveTerm {
-    ActiveTerm { term: term.clone(), inner: term.inner().into_iter().map(|inner| inner.name).collect() }
 }
