@@ -163,3 +163,36 @@ fn host_depends_on_no_plugin() {
         assert!(names.iter().all(|name| !text.contains(name)), "{file}");
     }
 }
+
+/// Files outside of the rooms where code may be `unsafe`; the macro that exports a plugin writes an attribute of that name.
+#[test]
+fn unsafe_code_stands_in_its_rooms() {
+    let rooms = ["host/src/plugin", "host/kernels", "plugin-api/src/abi"].map(|room| root().join(room));
+    let sources = ["host", "plugin-api", "plugins"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let outside = sources.filter(|file| !rooms.iter().any(|room| file.starts_with(room)));
+    let is_unsafe = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default().replace("#[unsafe(no_mangle)]", "");
+        ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|mark| code.contains(mark))
+    };
+    let here = Path::new(file!()).file_name();
+    let mut guilty = vec![];
+    for file in outside.filter(|file| file.file_name() != here) {
+        let text = fs::read_to_string(&file).expect("read");
+        guilty.extend(text.lines().filter(|line| is_unsafe(line)).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(guilty.is_empty(), "{guilty:#?}");
+}
+
+#[test]
+fn plugins_and_their_interface_are_built_without_candle() {
+    for package in ["stillhouse-plugin", "stillhouse-kd", "stillhouse-fitnet", "stillhouse-basics"] {
+        let tree = Command::new(env!("CARGO"))
+            .current_dir(root())
+            .args(["tree", "--offline", "--prefix", "none", "--edges", "normal,build", "-p", package])
+            .output()
+            .expect("cargo runs");
+        let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+        assert!(tree.starts_with(package), "{tree}");
+        assert!(!tree.contains("candle"), "{tree}");
+    }
+}
