@@ -4,7 +4,8 @@
 //! pip install torch
 //! cargo build --release && cargo bench -p stillhouse --bench engine -- [part of a work's name] [--threads 1,2] [--rounds 9]
 //! ```
-//! `PYTHON` names another interpreter. Each side is a process of its own with a fixed number of threads. The step is the real
+//! `--rivals default,channels_last,bf16,compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
+//! peaks of both processes' memory. Each side is a process of its own with a fixed number of threads. The step is the real
 //! one of a run: forward of teacher and student, the terms of the plugins, backward, update; data are there beforehand.
 
 use candle_core::{DType, Device, Tensor};
@@ -13,10 +14,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 use stillhouse::data::{DataSet, Field, IMAGE, LABEL, Samples, Values};
+use stillhouse::exec::PassSpec;
+use stillhouse::graph::Source;
 use stillhouse::manifest;
 use stillhouse::ops::Moment;
 use stillhouse::plugin::{Registry, SearchPaths};
-use stillhouse::train::{Fields, Setup, StageRunner, Stepper, plan, view_field};
+use stillhouse::train::{Fields, Model, RunPlan, Setup, StageRunner, Stepper, plan, view_field};
 
 /// As in the binary.
 #[global_allocator]
@@ -24,22 +27,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Depth and width multiple of teacher (0: none) and student, batch.
+/// Names of the networks (`-` for none; without a student the teacher's forward is measured), batch.
 struct Work {
     name: &'static str,
-    teacher: [usize; 2],
-    student: [usize; 2],
+    teacher: &'static str,
+    student: &'static str,
     batch: usize,
 }
 
-const WORKS: [Work; 4] = [
-    Work { name: "kd-r56-r20-b64", teacher: [56, 1], student: [20, 1], batch: 64 },
-    Work { name: "kd-r56-r20-b128", teacher: [56, 1], student: [20, 1], batch: 128 },
-    Work { name: "kd-r32x4-r8x4-b64", teacher: [32, 4], student: [8, 4], batch: 64 },
-    Work { name: "alone-r20-b64", teacher: [0, 1], student: [20, 1], batch: 64 },
+const WORKS: [Work; 9] = [
+    Work { name: "kd-r56-r20-b64", teacher: "resnet56", student: "resnet20", batch: 64 },
+    Work { name: "kd-r56-r20-b128", teacher: "resnet56", student: "resnet20", batch: 128 },
+    Work { name: "kd-r32x4-r8x4-b64", teacher: "resnet32x4", student: "resnet8x4", batch: 64 },
+    Work { name: "kd-r32x4-mobile-b64", teacher: "resnet32x4", student: "mobilenet", batch: 64 },
+    Work { name: "alone-r20-b64", teacher: "-", student: "resnet20", batch: 64 },
+    Work { name: "alone-r20-b512", teacher: "-", student: "resnet20", batch: 512 },
+    Work { name: "alone-mobile-b64", teacher: "-", student: "mobilenet", batch: 64 },
+    Work { name: "teacher-r56-b64", teacher: "resnet56", student: "-", batch: 64 },
+    Work { name: "teacher-r32x4-b64", teacher: "resnet32x4", student: "-", batch: 64 },
 ];
-
-const RIVALS: [&str; 3] = ["default", "channels_last", "bf16"];
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -55,27 +61,30 @@ fn main() -> Outcome<()> {
     };
     let rounds: usize = after("--rounds", "9").parse()?;
     let part = arguments.first().filter(|first| !first.starts_with("--")).cloned().unwrap_or_default();
-    println!("{:<20} {:>7}  {:<14} {:>9} {:>9} {:>7}", "work", "threads", "PyTorch", "ours ms", "its ms", "ratio");
+    let rivals = after("--rivals", "default,channels_last,bf16");
+    println!(
+        "{:<20} {:>7}  {:<14} {:>9} {:>9} {:>7} {:>8} {:>8}",
+        "work", "threads", "PyTorch", "ours ms", "its ms", "ratio", "ours MB", "its MB"
+    );
     for threads in after("--threads", "1,2").split(',') {
         for work in WORKS.iter().filter(|work| work.name.contains(&part)) {
-            compare(work, threads, rounds)?;
+            compare(work, threads, rounds, &rivals)?;
         }
     }
     Ok(())
 }
 
-fn compare(work: &Work, threads: &str, rounds: usize) -> Outcome<()> {
-    let steps = if work.batch > 64 || work.student[1] > 1 { "2" } else { "4" };
+fn compare(work: &Work, threads: &str, rounds: usize, rivals: &str) -> Outcome<()> {
+    let steps = if work.batch > 64 || work.teacher == "resnet32x4" { "2" } else { "4" };
     let mut ours = Side::start(
         Command::new(std::env::current_exe()?).args(["serve", work.name, steps]).env("RAYON_NUM_THREADS", threads),
     )?;
     let mut theirs = vec![];
-    for mode in RIVALS {
+    for mode in rivals.split(',') {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rival.py");
-        let numbers = [work.teacher[0], work.student[0], work.teacher[1], work.student[1], work.batch];
         let mut command = Command::new(python);
-        command.arg(script).args(numbers.map(|number| number.to_string())).args([threads, mode, steps]);
+        command.arg(script).args([work.teacher, work.student, &work.batch.to_string(), threads, mode, steps]);
         theirs.push((mode, Side::start(&mut command)?, vec![]));
     }
     let mut mine = vec![];
@@ -85,10 +94,13 @@ fn compare(work: &Work, threads: &str, rounds: usize) -> Outcome<()> {
             times.push(side.round()?);
         }
     }
-    for (mode, _, times) in &theirs {
-        let ratios = mine.iter().zip(times).map(|(mine, theirs)| mine / theirs).collect();
+    let memory = ours.ask("memory")?;
+    for (mode, side, times) in &mut theirs {
+        let ratios = mine.iter().zip(&*times).map(|(mine, theirs)| mine / theirs).collect();
         let (ours, its) = (median(mine.clone()), median(times.clone()));
-        println!("{:<20} {threads:>7}  {mode:<14} {ours:>9.1} {its:>9.1} {:>7.2}", work.name, median(ratios));
+        let (name, ratio, its_memory) = (work.name, median(ratios), side.ask("memory")?);
+        print!("{name:<20} {threads:>7}  {mode:<14} {ours:>9.1} {its:>9.1} {ratio:>7.2}");
+        println!(" {memory:>8.0} {its_memory:>8.0}");
     }
     Ok(())
 }
@@ -119,7 +131,11 @@ impl Side {
     }
 
     fn round(&mut self) -> Outcome<f64> {
-        writeln!(self.to)?;
+        self.ask("round")
+    }
+
+    fn ask(&mut self, what: &str) -> Outcome<f64> {
+        writeln!(self.to, "{what}")?;
         Ok(self.line()?.trim().parse()?)
     }
 }
@@ -137,29 +153,27 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn manifest_of(work: &Work) -> String {
-    let arch = |[depth, multiple]: [usize; 2]| match multiple {
-        1 => format!("arch = {{ kind = \"resnet\", depth = {depth} }}"),
-        _ => format!("arch = {{ kind = \"resnet\", depth = {depth}, factor = {multiple}, stem = 32 }}"),
+    let arch = |name: &str| match name.trim_start_matches("resnet").split_once('x') {
+        _ if name == "mobilenet" => "{ kind = \"mobilenet_v2\", images = \"small\", width = 0.5 }".to_owned(),
+        Some((depth, factor)) => format!("{{ kind = \"resnet\", depth = {depth}, factor = {factor}, stem = 32 }}"),
+        None => format!("\"{name}\""),
     };
     let sgd = "{ kind = \"sgd\", lr = 0.05, momentum = 0.9, weight_decay = 5e-4, nesterov = true }";
-    let stage = |name: &str, train: &str| {
-        format!("[stage.{name}]\ntrain = \"{train}\"\nepochs = 1\nbatch = {}\noptimizer = {sgd}\n", work.batch)
+    let stage = |name: &str, train: &str, terms: &str| {
+        let length = format!("epochs = 1\nbatch = {}\noptimizer = {sgd}\n", work.batch);
+        format!("[stage.{name}]\ntrain = \"{train}\"\n{length}{terms}\n")
     };
-    let task = "terms.task = { use = \"cross_entropy\"";
-    let mut text = format!(
-        "manifest = 1\n[data]\nuse = \"digits\"\n[models.student]\n{}\n{}{task} }}\n",
-        arch(work.student),
-        stage("alone", "student")
-    );
-    if work.teacher[0] > 0 {
-        text = format!(
-            "manifest = 1\n[data]\nuse = \"digits\"\n[models.student]\n{}\n[models.teacher]\n{}\n\
-             {}{task} }}\n{}{task}, weight = 0.1 }}\nterms.kd = {{ use = \"kd\", temperature = 4.0, weight = 0.9 }}\n",
-            arch(work.student),
-            arch(work.teacher),
-            stage("teacher", "teacher"),
-            stage("distil", "student"),
-        );
+    let model = |name: &str, of: &str| format!("[models.{name}]\narch = {}\n", arch(of));
+    let task = "terms.task = { use = \"cross_entropy\" }";
+    let both = "terms.task = { use = \"cross_entropy\", weight = 0.1 }\n\
+                terms.kd = { use = \"kd\", temperature = 4.0, weight = 0.9 }";
+    let mut text = "manifest = 1\n[data]\nuse = \"digits\"\n".to_owned();
+    if work.teacher != "-" {
+        text += &(model("teacher", work.teacher) + &stage("teacher", "teacher", task));
+    }
+    if work.student != "-" {
+        let terms = if work.teacher == "-" { task } else { both };
+        text += &(model("student", work.student) + &stage("distil", "student", terms));
     }
     text
 }
@@ -176,19 +190,43 @@ fn serve(work: &Work, steps: usize) -> Outcome<()> {
     let views = stage.passes.values().map(|pass| (view_field(&pass.view), x.clone()));
     let fields: Fields = views.chain([(LABEL.to_owned(), labels)]).collect();
     let mut done = 0;
-    let mut step = || {
+    let spec =
+        PassSpec { want: vec![Source::Layer(model_of(&run, work)?.network.graph.output)], ..PassSpec::default() };
+    let network = model_of(&run, work)?.network.clone();
+    let mut step = || -> Outcome<()> {
+        if work.student == "-" {
+            network.forward(&x, &spec, &Moment::default())?;
+            return Ok(());
+        }
         let moment = Moment { step: done, steps_per_epoch: 1000, training: true, ..Moment::default() };
         done += 1;
-        stepper.step(&fields, &moment, 1.0, false).map(drop)
+        stepper.step(&fields, &moment, 1.0, false)?;
+        Ok(())
     };
     (0..3).try_for_each(|_| step())?;
     println!("ready");
-    for _ in std::io::stdin().lines() {
+    for line in std::io::stdin().lines() {
+        if line? == "memory" {
+            println!("{}", peak_memory()?);
+            continue;
+        }
         let started = Instant::now();
         (0..steps).try_for_each(|_| step())?;
         println!("{}", started.elapsed().as_secs_f64() * 1e3 / steps as f64);
     }
     Ok(())
+}
+
+fn model_of<'r>(run: &'r RunPlan, work: &Work) -> Outcome<&'r Model> {
+    let name = if work.student == "-" { "teacher" } else { "student" };
+    Ok(run.models.get(name).ok_or("no model")?)
+}
+
+/// Megabytes, as the kernel counts the process.
+fn peak_memory() -> Outcome<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no peak in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
 /// Samples of zeros give the shapes: the step's own data are random.

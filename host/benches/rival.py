@@ -1,8 +1,10 @@
-"""PyTorch's side of `cargo bench -p stillhouse --bench engine`: one round of steps for each line on stdin.
+"""PyTorch's side of `cargo bench -p stillhouse --bench engine`: one round of steps for each line on stdin; the peak of its
+memory for the line `memory`.
 
-Networks and step as in the Rust side: CIFAR-style ResNets, SGD with momentum and weight decay, soft targets at T = 4.
+Networks and step as in the Rust side: CIFAR-style networks, SGD with momentum and weight decay, soft targets at T = 4.
 """
 
+import resource
 import sys
 import time
 
@@ -45,35 +47,78 @@ class ResNet(nn.Module):
         return self.fc(self.blocks(x).mean((2, 3)))
 
 
+class Inverted(nn.Module):
+    def __init__(self, inner, outer, stride, expand):
+        super().__init__()
+        wide = inner * expand
+        self.conv = nn.Sequential(
+            nn.Conv2d(inner, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True),
+            nn.Conv2d(wide, outer, 1, bias=False), nn.BatchNorm2d(outer),
+        )
+        self.adds = stride == 1 and inner == outer
+
+    def forward(self, x):
+        return x + self.conv(x) if self.adds else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """Half as wide, for small images."""
+
+    def __init__(self, classes=100):
+        super().__init__()
+        inner = 16
+        layers = [nn.Conv2d(3, inner, 3, 2, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(inplace=True)]
+        for expand, outer, count, stride in [
+            (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+        ]:
+            for at in range(count):
+                layers.append(Inverted(inner, outer // 2, stride if at == 0 else 1, expand))
+                inner = outer // 2
+        layers += [nn.Conv2d(inner, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU(inplace=True)]
+        self.layers, self.fc = nn.Sequential(*layers), nn.Linear(1280, classes)
+
+    def forward(self, x):
+        return self.fc(self.layers(x).mean((2, 3)))
+
+
+def network(name):
+    if name == "mobilenet":
+        return MobileNetV2()
+    depth, _, factor = name.removeprefix("resnet").partition("x")
+    return ResNet(int(depth), (32, 64, 128, 256) if factor == "4" else (16, 16, 32, 64))
+
+
 def distil(student, teacher, labels):
     soft = F.kl_div(F.log_softmax(student / 4, 1), F.softmax(teacher / 4, 1), reduction="batchmean") * 16
     return 0.9 * soft + 0.1 * F.cross_entropy(student, labels)
 
 
 def main():
-    teacher_depth, student_depth, multiple, student_multiple, batch, threads = map(int, sys.argv[1:7])
-    mode, steps = sys.argv[7], int(sys.argv[8])
+    names, (batch, threads), mode, steps = sys.argv[1:3], map(int, sys.argv[3:5]), sys.argv[5], int(sys.argv[6])
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    widths = lambda factor: (16, 16, 32, 64) if factor == 1 else (32, 16 * factor, 32 * factor, 64 * factor)
-    student = ResNet(student_depth, widths(student_multiple))
-    teacher = ResNet(teacher_depth, widths(multiple)).eval() if teacher_depth else None
+    teacher, student = (None if name == "-" else network(name) for name in names)
+    teacher = teacher and teacher.eval()
     x, labels = torch.randn(batch, 3, 32, 32), torch.randint(0, 100, (batch,))
     if mode in ("channels_last", "bf16", "compile"):
         x = x.contiguous(memory_format=torch.channels_last)
-        student = student.to(memory_format=torch.channels_last)
+        student = student and student.to(memory_format=torch.channels_last)
         teacher = teacher and teacher.to(memory_format=torch.channels_last)
     if mode == "compile":
-        student, teacher = torch.compile(student), teacher and torch.compile(teacher)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        student, teacher = student and torch.compile(student), teacher and torch.compile(teacher)
+    optimizer = student and torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
     def step():
-        optimizer.zero_grad(set_to_none=True)
+        if student is not None:
+            optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "bf16"):
             soft = None
             if teacher is not None:
                 with torch.no_grad():
                     soft = teacher(x).float()
+            if student is None:
+                return
             logits = student(x).float()
             loss = F.cross_entropy(logits, labels) if soft is None else distil(logits, soft, labels)
         loss.backward()
@@ -82,7 +127,10 @@ def main():
     for _ in range(3):
         step()
     print("ready", flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.strip() == "memory":
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+            continue
         start = time.perf_counter()
         for _ in range(steps):
             step()

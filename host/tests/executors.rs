@@ -1,0 +1,69 @@
+//! Trainings on both executors: the same losses, step by step.
+
+mod support;
+
+use candle_core::{DType, Device, Tensor};
+use stillhouse::train::{Fields, view_field};
+use support::small::{planned, setup, steps};
+
+const MANIFEST: &str = r#"
+manifest = 1
+[data]
+use = "digits"
+[models.teacher]
+arch = { kind = "resnet", depth = 8, width = 8 }
+[models.student]
+arch = { kind = "resnet", depth = 8, width = 4 }
+[stage.teacher]
+train = "teacher"
+epochs = 1
+batch = 16
+terms.task = { use = "cross_entropy" }
+[stage.distil]
+train = "student"
+epochs = 1
+batch = 16
+optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4, nesterov = true }
+terms.task = { use = "cross_entropy", weight = 0.2 }
+terms.kd = { use = "kd", temperature = 4.0, weight = 0.8 }
+terms.hint = { use = "mse", student = "layer2", teacher = "layer2", connector = "conv_regressor" }
+"#;
+
+/// Four batches, again and again: values in -1 to 1, the same on each run.
+fn batches(passes: &[String], count: usize) -> Vec<Fields> {
+    let value = |at: usize| ((at as f64 * 0.618_033_988_75).fract() * 2.0 - 1.0) as f32;
+    let batch = |step: usize| {
+        let len = 16 * 3 * 12 * 12;
+        let x = (0..len).map(|at| value(at * 31 + step % 4 * 7919 + 17)).collect::<Vec<_>>();
+        let x = Tensor::from_vec(x, (16, 3, 12, 12), &Device::Cpu).expect("fits");
+        let labels = Tensor::from_vec((0..16i64).map(|at| (at * 3 + step as i64 % 4) % 10).collect(), 16, &Device::Cpu);
+        let views = passes.iter().map(|view| (view_field(view), x.clone()));
+        views.chain([("label".to_owned(), labels.expect("fits"))]).collect()
+    };
+    (0..count).map(batch).collect()
+}
+
+fn losses(executor: &str, threads: usize) -> Vec<f64> {
+    let text = format!("{MANIFEST}[run]\nexecutor = \"{executor}\"\n");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+    pool.install(|| {
+        let setup = setup(&text, &[3, 12, 12], 10, &[], DType::F32);
+        let run = planned(&setup);
+        let views: Vec<String> = run.stages[1].passes.values().map(|pass| pass.view.clone()).collect();
+        steps(&setup, &run, 1, &run.models, &batches(&views, 50))
+    })
+}
+
+#[test]
+fn losses_of_fifty_steps_are_the_same_on_both_executors() {
+    let (fast, candle) = (losses("fast", 2), losses("candle", 2));
+    assert!(candle[49] < 0.7 * candle[0], "it learns: {candle:?}");
+    let worst = fast.iter().zip(&candle).map(|(a, b)| (a - b).abs() / b.abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-3, "relative difference {worst}: {fast:?}, candle {candle:?}");
+    assert!((fast[0] - candle[0]).abs() < 1e-5 * candle[0].abs());
+}
+
+#[test]
+fn losses_do_not_depend_on_the_threads() {
+    assert_eq!(losses("auto", 1), losses("fast", 3));
+}
