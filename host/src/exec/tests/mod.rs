@@ -1,5 +1,6 @@
 //! Networks run, against plain loops and finite differences.
 
+mod families;
 mod forward;
 mod gradients;
 mod layers;
