@@ -108,11 +108,17 @@ fn parametric(kind: &LayerKind, x: &Tensor, env: &Env<'_>) -> Result<Tensor> {
 
 /// `x W^T + b` over the last dimension.
 pub(super) fn affine_rows(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let y = one(&Op::Matmul, &[x, &weight.t()?])?;
-    match bias {
-        Some(bias) => one(&Op::Add, &[&y, bias]),
-        None => Ok(y),
+    let features = x.dims().last().copied().unwrap_or(1);
+    // One product: with a batch in front the weight's gradient would be made for each sample, then summed.
+    let rows = if x.rank() > 2 { x.reshape((x.elem_count() / features.max(1), features))? } else { x.clone() };
+    let mut y = one(&Op::Matmul, &[&rows, &weight.t()?])?;
+    if let Some(bias) = bias {
+        y = one(&Op::Add, &[&y, bias])?;
     }
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(y.dim(1)?);
+    if x.rank() > 2 { y.reshape(shape) } else { Ok(y) }
 }
 
 /// By the batch in training, unless the layer is frozen; the running statistics then move after the update.

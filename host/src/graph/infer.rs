@@ -113,6 +113,7 @@ impl LayerKind {
             LayerKind::ClassToken | LayerKind::PositionEmbedding | LayerKind::SelfAttention { .. } => {
                 (input.shape.len() == 3, "[T, D]")
             }
+            LayerKind::Slice { len: 0, .. } => return Err("`len` must be 1 or more, got 0".into()),
             LayerKind::Slice { .. } | LayerKind::ChannelShuffle { .. } => (input.shape.len() > 1, "channels"),
             _ => return Ok(()),
         };

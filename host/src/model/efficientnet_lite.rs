@@ -148,3 +148,21 @@ impl Block {
         Ok(y)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn zeros_are_those_of_tensorflow() {
+        let cases = [
+            ((224, 3, 2), [0, 1]),
+            ((225, 3, 2), [1, 1]),
+            ((56, 5, 2), [1, 2]),
+            ((7, 5, 1), [2, 2]),
+            ((1, 3, 2), [1, 1]),
+            ((9, 1, 1), [0, 0]),
+        ];
+        cases.iter().for_each(|((size, kernel, stride), wanted)| assert_eq!(same(*size, *kernel, *stride), *wanted));
+    }
+}

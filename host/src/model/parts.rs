@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn channels_are_rounded_as_the_source_does() {
-        let cases = [(3.0, 8), (12.0, 16), (8.8, 8), (11.9, 16), (16.8, 16), (22.4, 24), (33.6, 32), (44.8, 48), (56.0, 56)];
+        let cases =
+            [(3.0, 8), (12.0, 16), (8.8, 8), (11.9, 16), (16.8, 16), (22.4, 24), (33.6, 32), (44.8, 48), (56.0, 56)];
         cases.iter().for_each(|(channels, wanted)| assert_eq!(by_eight(*channels), *wanted, "{channels}"));
     }
 }

@@ -31,7 +31,8 @@ fn factor() -> usize {
     1
 }
 
-/// `resnet20`, and `resnet8x4` with four times the channels (and a stem of 32, as its source has it).
+/// `resnet20`, and `resnet8x4` with four times the channels (and a stem of 32, as its source has it). 18, 34, 50, 101 and 152
+/// are of the family for large images.
 pub(super) fn short(name: &str) -> Option<Map<String, Value>> {
     let rest = name.strip_prefix("resnet")?;
     match rest.split_once('x') {

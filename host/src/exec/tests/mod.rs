@@ -5,6 +5,7 @@ mod forward;
 mod gradients;
 mod layers;
 mod modules;
+mod published;
 mod statistics;
 mod tape;
 
