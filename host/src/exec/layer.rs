@@ -1,8 +1,9 @@
 //! One layer on candle.
 
 use super::pass::{PassSpec, StagedIn};
+use super::tokens;
 use crate::data::Rng;
-use crate::graph::LayerKind;
+use crate::graph::{LayerKind, parameter_name};
 use crate::ops::{Moment, ParamKind, ParamSet, Staged, run_op};
 use candle_core::{Result, Tensor};
 use stillhouse_plugin::op::Op;
@@ -19,7 +20,7 @@ pub(super) struct Env<'a> {
 
 impl Env<'_> {
     fn name(&self, suffix: &str) -> String {
-        format!("{}.{suffix}", self.path)
+        parameter_name(self.path, suffix)
     }
 
     fn trained(&self, suffix: &str) -> bool {
@@ -49,7 +50,7 @@ impl Env<'_> {
         self.staged.iter().rev().find_map(value).map_or_else(|| self.needed(suffix), Ok)
     }
 
-    fn needed(&self, suffix: &str) -> Result<Tensor> {
+    pub(super) fn needed(&self, suffix: &str) -> Result<Tensor> {
         self.param(suffix).ok_or_else(|| candle_core::Error::Msg(format!("has no `{suffix}`")))
     }
 }
@@ -65,7 +66,7 @@ pub(super) fn run_layer(kind: &LayerKind, inputs: &[Tensor], env: &Env<'_>) -> R
         LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::LayerNorm { .. } => {
             parametric(kind, x, env)?
         }
-        LayerKind::Linear { .. } => linear(x, env)?,
+        LayerKind::Linear { .. } => affine_rows(x, &env.needed("weight")?, env.param("bias").as_ref())?,
         LayerKind::Flatten => x.reshape((x.dim(0)?, x.dims()[1..].iter().product::<usize>()))?,
         LayerKind::Reshape { shape } => {
             let whole: Vec<usize> = std::iter::once(x.dim(0)?).chain(shape.iter().copied()).collect();
@@ -74,13 +75,20 @@ pub(super) fn run_layer(kind: &LayerKind, inputs: &[Tensor], env: &Env<'_>) -> R
         LayerKind::Add => fold(inputs, &Op::Add)?,
         LayerKind::Mul => fold(inputs, &Op::Mul)?,
         LayerKind::Concat => one(&Op::Concat { dim: 1 }, &inputs.iter().collect::<Vec<_>>())?,
+        LayerKind::HardSwish => tokens::hard_swish(x)?,
+        LayerKind::ChannelShuffle { groups } => tokens::shuffle(x, *groups)?,
+        LayerKind::Pad { top, bottom, left, right } => tokens::pad(x, [[*top, *bottom], [*left, *right]])?,
+        LayerKind::Tokens => tokens::of_map(x)?,
+        LayerKind::ClassToken => tokens::behind(x, &env.needed("")?)?,
+        LayerKind::PositionEmbedding => one(&Op::Add, &[x, &env.needed("")?])?,
+        LayerKind::SelfAttention { heads } => tokens::attention(x, *heads, env)?,
         LayerKind::Dropout { p } if env.spec.training => dropout(x, *p, env)?,
         _ => x.clone(),
     };
     Ok((output, vec![]))
 }
 
-fn one(op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
+pub(super) fn one(op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
     let mut outputs = run_op(op, inputs, inputs[0].device())?;
     if outputs.is_empty() { candle_core::bail!("`{}` gave nothing", op.name()) } else { Ok(outputs.swap_remove(0)) }
 }
@@ -98,12 +106,19 @@ fn parametric(kind: &LayerKind, x: &Tensor, env: &Env<'_>) -> Result<Tensor> {
     }
 }
 
-fn linear(x: &Tensor, env: &Env<'_>) -> Result<Tensor> {
-    let y = one(&Op::Matmul, &[x, &env.needed("weight")?.t()?])?;
-    match env.param("bias") {
-        Some(bias) => one(&Op::Add, &[&y, &bias]),
-        None => Ok(y),
+/// `x W^T + b` over the last dimension.
+pub(super) fn affine_rows(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let features = x.dims().last().copied().unwrap_or(1);
+    // One product: with a batch in front the weight's gradient would be made for each sample, then summed.
+    let rows = if x.rank() > 2 { x.reshape((x.elem_count() / features.max(1), features))? } else { x.clone() };
+    let mut y = one(&Op::Matmul, &[&rows, &weight.t()?])?;
+    if let Some(bias) = bias {
+        y = one(&Op::Add, &[&y, bias])?;
     }
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(y.dim(1)?);
+    if x.rank() > 2 { y.reshape(shape) } else { Ok(y) }
 }
 
 /// By the batch in training, unless the layer is frozen; the running statistics then move after the update.

@@ -5,6 +5,7 @@ mod layer;
 mod network;
 mod pass;
 pub(crate) mod tape;
+mod tokens;
 
 pub use network::{Executor, ModuleSlot, Network, NetworkError};
 pub use pass::{Forward, PassSpec, StagedIn};

@@ -1,7 +1,7 @@
 //! A graph with its parameters.
 
 use super::tape::Packs;
-use crate::graph::{Graph, LayerKind, Source};
+use crate::graph::{Graph, Layer, LayerKind, Source, parameter_name};
 use crate::ops::{BoundPart, Moment, OpError, ParamSet, TracePort};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -93,13 +93,8 @@ impl Network {
                 None => {
                     let refs: Vec<&Meta> = inputs.iter().collect();
                     for spec in layer.kind.params(refs[0]).map_err(wrong)? {
-                        params.add(
-                            &format!("{}.{}", layer.path, spec.suffix),
-                            &spec.shape,
-                            DType::F32,
-                            &spec.init,
-                            spec.kind,
-                        )?;
+                        let name = parameter_name(&layer.path, spec.suffix);
+                        params.add(&name, &spec.shape, DType::F32, &spec.init, spec.kind)?;
                     }
                     layer.kind.infer(&refs).map_err(wrong)?
                 }
@@ -122,6 +117,13 @@ impl Network {
     /// What runs it.
     pub fn executor(&self) -> Executor {
         self.executor
+    }
+
+    /// Paths of the layers that [`Executor::Fast`] has no kernel for: they run on candle in the middle of its tape.
+    pub fn fallbacks(&self) -> Vec<&str> {
+        let rank = |layer: &Layer| layer.inputs.first().and_then(|input| self.shape(input)).map_or(0, |s| s.len() + 1);
+        let is_fallback = |layer: &&Layer| !super::tape::has_kernel(&layer.kind, rank(layer));
+        self.graph.layers.iter().filter(is_fallback).map(|layer| layer.path.as_str()).collect()
     }
 
     pub(super) fn is_fast(&self) -> bool {
@@ -169,12 +171,12 @@ impl Network {
     pub fn parameters_behind<'a>(&self, points: impl IntoIterator<Item = &'a Source>) -> Vec<String> {
         let mut names = vec![];
         for index in self.graph.needed(points) {
-            let prefix = format!("{}.", self.graph.layers[index].path);
-            let own = self.params.names(crate::ops::ParamKind::Parameter);
-            names.extend(own.into_iter().filter(|name| is_of(name, &prefix)));
+            let layer = &self.graph.layers[index];
+            let own = layer.kind.suffixes().iter().map(|suffix| parameter_name(&layer.path, suffix));
+            names.extend(own.filter(|name| self.params.contains(name)));
             if let Some(slot) = self.modules.get(&index) {
                 let inner = slot.part.params().names(crate::ops::ParamKind::Parameter);
-                names.extend(inner.into_iter().map(|name| format!("{prefix}{name}")));
+                names.extend(inner.into_iter().map(|name| format!("{}.{name}", layer.path)));
             }
         }
         names
@@ -185,11 +187,6 @@ impl Network {
         let by_layers = self.graph.layers.iter().any(|layer| matches!(layer.kind, LayerKind::BatchNorm { .. }));
         by_layers || self.modules.values().any(|slot| slot.part.desc().batch_coupled)
     }
-}
-
-/// `name` is `prefix` and one more word: `conv1.weight` is of `conv1.`, `conv1.0.weight` is not.
-fn is_of(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix).is_some_and(|rest| !rest.contains('.'))
 }
 
 fn meta_at(graph: &Graph, shapes: &[Meta], source: &Source, float: DType) -> Meta {

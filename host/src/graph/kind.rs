@@ -3,7 +3,6 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use stillhouse_plugin::Init;
-use stillhouse_plugin::op::{Meta, Op};
 
 /// Height and width; one number means both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -163,6 +162,8 @@ pub enum LayerKind {
     Silu,
     /// `x Phi(x)`.
     Gelu,
+    /// `x relu6(x + 3) / 6`.
+    HardSwish,
     /// Softmax over channels.
     Softmax,
     /// Largest of each window.
@@ -214,6 +215,45 @@ pub enum LayerKind {
     Mul,
     /// Inputs joined along channels.
     Concat,
+    /// Some channels (tokens, of `[T, D]`).
+    Slice {
+        /// The first of them.
+        start: usize,
+        /// How many.
+        len: usize,
+    },
+    /// Channels of each group side by side: `[groups, C / groups]` is read as `[C / groups, groups]`.
+    ChannelShuffle {
+        /// Groups of channels.
+        groups: usize,
+    },
+    /// Zeros around a map, another number on each side.
+    Pad {
+        /// Rows above.
+        #[serde(default)]
+        top: usize,
+        /// Rows below.
+        #[serde(default)]
+        bottom: usize,
+        /// Columns before.
+        #[serde(default)]
+        left: usize,
+        /// Columns behind.
+        #[serde(default)]
+        right: usize,
+    },
+    /// `[C, H, W]` to one token for each pixel, `[H W, C]`.
+    Tokens,
+    /// `[T, D]` behind a learned token, `[T + 1, D]`. The parameter has the layer's path as its name.
+    ClassToken,
+    /// The sum with a learned `[1, T, D]`. The parameter has the layer's path as its name.
+    PositionEmbedding,
+    /// Multi-head self-attention over `[T, D]` (Vaswani et al. 2017, arXiv:1706.03762, Sec. 3.2.2), with the parameters of
+    /// PyTorch's `MultiheadAttention`.
+    SelfAttention {
+        /// Heads; they share `D` evenly.
+        heads: usize,
+    },
     /// Zeroes this share of the values in training and scales the rest.
     Dropout {
         /// Share, in `[0, 1)`.
@@ -297,98 +337,4 @@ impl LayerKind {
     pub fn linear(out: usize) -> LayerKind {
         LayerKind::Linear { out, bias: true, init: None, bias_init: None }
     }
-
-    /// The one operation that the layer is, where it is one without parameters; `rank` counts the batch.
-    pub fn pure_op(&self, rank: usize) -> Option<Op> {
-        Some(match self {
-            LayerKind::Relu => Op::Relu,
-            LayerKind::Relu6 => Op::Relu6,
-            LayerKind::LeakyRelu { slope } => Op::LeakyRelu { slope: *slope },
-            LayerKind::Sigmoid => Op::Sigmoid,
-            LayerKind::Tanh => Op::Tanh,
-            LayerKind::Silu => Op::Silu,
-            LayerKind::Gelu => Op::Gelu,
-            LayerKind::Softmax => Op::Softmax { dim: 1 },
-            LayerKind::MaxPool { kernel, stride, padding } => {
-                Op::MaxPool2d { kernel: kernel.0, stride: stride.unwrap_or(*kernel).0, padding: padding.0 }
-            }
-            LayerKind::AvgPool { kernel, stride, padding } => Op::AvgPool2d {
-                kernel: kernel.0,
-                stride: stride.unwrap_or(*kernel).0,
-                padding: padding.0,
-                count_padding: true,
-            },
-            LayerKind::AdaptiveAvgPool { size } => Op::AdaptiveAvgPool2d { size: size.0 },
-            LayerKind::GlobalAvgPool => Op::Mean { keep: false, dims: (2..rank).collect() },
-            LayerKind::Resize { size, filter: Resize::Bilinear } => Op::ResizeBilinear { size: size.0 },
-            LayerKind::Resize { size, filter: Resize::Nearest } => Op::ResizeNearest { size: size.0 },
-            _ => return None,
-        })
-    }
-
-    /// The operation with parameters that the layer is (without the mode of a batch normalisation); `rank` counts the batch.
-    pub fn parametric_op(&self, rank: usize) -> Option<Op> {
-        Some(match self {
-            LayerKind::Conv { stride, padding, dilation, groups, .. } => {
-                Op::Conv2d { stride: stride.0, padding: padding.0, dilation: dilation.0, groups: *groups }
-            }
-            LayerKind::ConvTranspose { stride, padding, output_padding, groups, .. } => Op::ConvTranspose2d {
-                stride: stride.0,
-                padding: padding.0,
-                output_padding: output_padding.0,
-                dilation: [1; 2],
-                groups: *groups,
-            },
-            LayerKind::LayerNorm { dims, eps } => Op::LayerNorm { dims: dims.unwrap_or(rank.max(2) - 1), eps: *eps },
-            LayerKind::BatchNorm { eps, .. } => Op::BatchNormEval { eps: *eps },
-            _ => return None,
-        })
-    }
-
-    /// Shape and type of the result for inputs with a batch in front.
-    ///
-    /// # Errors
-    /// A sentence that says what does not fit.
-    pub fn infer(&self, inputs: &[&Meta]) -> Result<Meta, String> {
-        let Some(first) = inputs.first() else { return Err("reads nothing".into()) };
-        let rank = first.shape.len();
-        if inputs.len() > 1 && !matches!(self, LayerKind::Add | LayerKind::Mul | LayerKind::Concat) {
-            return Err(format!("takes one input, got {}", inputs.len()));
-        }
-        if matches!(self, LayerKind::GlobalAvgPool) && rank < 3 {
-            return Err(format!("wants [C, H, W], got {:?}", &first.shape[1..]));
-        }
-        if let Some(op) = self.pure_op(rank) {
-            return first_of(op.infer(&inputs[..1])?);
-        }
-        if let Some(op) = self.parametric_op(rank) {
-            let params: Vec<Meta> =
-                self.params(first)?.into_iter().map(|spec| Meta::new(spec.shape, first.dtype)).collect();
-            return first_of(op.infer(&std::iter::once(*first).chain(&params).collect::<Vec<_>>())?);
-        }
-        match self {
-            LayerKind::Linear { out, .. } => {
-                self.params(first)?;
-                let mut shape = first.shape.clone();
-                shape.truncate(rank - 1);
-                shape.push(*out);
-                Ok(Meta::new(shape, first.dtype))
-            }
-            LayerKind::Flatten => Ok(Meta::new([first.shape[0], first.shape[1..].iter().product()], first.dtype)),
-            LayerKind::Reshape { shape } => {
-                let whole: Vec<usize> = std::iter::once(first.shape[0]).chain(shape.iter().copied()).collect();
-                first_of(Op::Reshape { shape: whole }.infer(&[first])?)
-            }
-            LayerKind::Add | LayerKind::Mul => inputs[1..].iter().try_fold((*first).clone(), |sum, next| {
-                if sum.shape == next.shape { Ok(sum) } else { Err(format!("cannot combine {sum} and {next}")) }
-            }),
-            LayerKind::Concat => first_of(Op::Concat { dim: 1 }.infer(inputs)?),
-            LayerKind::Dropout { p } if !(0.0..1.0).contains(p) => Err(format!("`p` must be in [0, 1), got {p}")),
-            _ => Ok((*first).clone()),
-        }
-    }
-}
-
-fn first_of(metas: Vec<Meta>) -> Result<Meta, String> {
-    metas.into_iter().next().ok_or_else(|| "gives nothing".into())
 }

@@ -3,13 +3,14 @@
 
 mod builder;
 mod glob;
+mod infer;
 mod kind;
 mod spec;
 
 pub use builder::GraphBuilder;
 pub use glob::Glob;
 pub use kind::{KindError, LayerKind, Pair, Resize};
-pub use spec::ParamSpec;
+pub use spec::{ParamSpec, parameter_name};
 
 use std::collections::BTreeSet;
 

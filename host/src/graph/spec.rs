@@ -8,7 +8,7 @@ use stillhouse_plugin::op::Meta;
 /// One parameter or buffer of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParamSpec {
-    /// Name behind the layer's path.
+    /// Name behind the layer's path; empty when the path alone is the name.
     pub suffix: &'static str,
     /// Shape.
     pub shape: Vec<usize>,
@@ -16,6 +16,11 @@ pub struct ParamSpec {
     pub init: Init,
     /// Trained or kept.
     pub kind: ParamKind,
+}
+
+/// Full name of a layer's parameter.
+pub fn parameter_name(path: &str, suffix: &str) -> String {
+    if suffix.is_empty() { path.to_owned() } else { format!("{path}.{suffix}") }
 }
 
 fn parameter(suffix: &'static str, shape: impl Into<Vec<usize>>, init: Init) -> ParamSpec {
@@ -27,6 +32,17 @@ fn buffer(suffix: &'static str, shape: impl Into<Vec<usize>>, init: Init) -> Par
 }
 
 impl LayerKind {
+    /// Suffixes of the trained parameters that a layer of this kind may have.
+    pub fn suffixes(&self) -> &'static [&'static str] {
+        match self {
+            LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::Linear { .. } => &["weight", "bias"],
+            LayerKind::BatchNorm { .. } | LayerKind::LayerNorm { .. } => &["weight", "bias"],
+            LayerKind::ClassToken | LayerKind::PositionEmbedding => &[""],
+            LayerKind::SelfAttention { .. } => &["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"],
+            _ => &[],
+        }
+    }
+
     /// Parameters in the order in which the layer's operation takes them; `input` has a batch in front.
     ///
     /// # Errors
@@ -86,9 +102,39 @@ impl LayerKind {
                 let trailing = &sample[sample.len() - dims..];
                 Ok(vec![parameter("weight", trailing, Init::Ones), parameter("bias", trailing, Init::Zeros)])
             }
+            LayerKind::ClassToken | LayerKind::PositionEmbedding => tokens(self, input),
+            LayerKind::SelfAttention { heads } => attention(*heads, input),
             _ => Ok(vec![]),
         }
     }
+}
+
+/// A token, of zeros; a vector for each position, normal with deviation 0.02 (torchvision: models/vision_transformer.py).
+fn tokens(kind: &LayerKind, input: &Meta) -> Result<Vec<ParamSpec>, String> {
+    let [_, count, features] = input.shape[..] else {
+        return Err(format!("wants [T, D], got {:?}", &input.shape[1..]));
+    };
+    Ok(match kind {
+        LayerKind::ClassToken => vec![parameter("", [1, 1, features], Init::Zeros)],
+        _ => vec![parameter("", [1, count, features], Init::Normal { mean: 0.0, std: 0.02 })],
+    })
+}
+
+/// As PyTorch's `MultiheadAttention`: Glorot's bound over the stacked projections, biases of zero.
+fn attention(heads: usize, input: &Meta) -> Result<Vec<ParamSpec>, String> {
+    let [_, _, features] = input.shape[..] else {
+        return Err(format!("wants [T, D], got {:?}", &input.shape[1..]));
+    };
+    if heads == 0 || features % heads != 0 {
+        return Err(format!("{features} features do not divide into {heads} heads"));
+    }
+    let bound = (6.0 / (4 * features) as f64).sqrt();
+    Ok(vec![
+        parameter("in_proj_weight", [3 * features, features], Init::Uniform { low: -bound, high: bound }),
+        parameter("in_proj_bias", [3 * features], Init::Zeros),
+        parameter("out_proj.weight", [features, features], Init::layer_default()),
+        parameter("out_proj.bias", [features], Init::Zeros),
+    ])
 }
 
 fn with_bias(weight: ParamSpec, bias: bool, out: usize, init: Init) -> Vec<ParamSpec> {

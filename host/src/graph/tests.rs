@@ -196,6 +196,17 @@ fn layer_that_does_not_fit_says_why() {
         (json!({ "kind": "reshape", "shape": [5] }), vec![3], "6 elements are not 10"),
         (json!({ "kind": "dropout", "p": 1.0 }), vec![3], "`p` must be in [0, 1), got 1"),
         (json!({ "kind": "max_pool", "kernel": 2, "padding": 2 }), vec![1, 4, 4], "more than half"),
+        (json!({ "kind": "slice", "start": 2, "len": 2 }), vec![3, 4, 4], "range 2..4 leaves dimension 1"),
+        (json!({ "kind": "slice", "start": 0, "len": 0 }), vec![3], "`len` must be 1 or more, got 0"),
+        (json!({ "kind": "slice", "start": 0, "len": 1 }), vec![], "wants channels, got []"),
+        (json!({ "kind": "channel_shuffle", "groups": 2 }), vec![3, 4, 4], "3 channels do not divide into 2 groups"),
+        (json!({ "kind": "channel_shuffle", "groups": 0 }), vec![3], "3 channels do not divide into 0 groups"),
+        (json!({ "kind": "pad", "top": 1 }), vec![3, 4], "wants [C, H, W], got [3, 4]"),
+        (json!({ "kind": "tokens" }), vec![3], "wants [C, H, W], got [3]"),
+        (json!({ "kind": "class_token" }), vec![3], "wants [T, D], got [3]"),
+        (json!({ "kind": "position_embedding" }), vec![3, 4, 4], "wants [T, D], got [3, 4, 4]"),
+        (json!({ "kind": "self_attention", "heads": 2 }), vec![5, 3], "3 features do not divide into 2 heads"),
+        (json!({ "kind": "self_attention", "heads": 0 }), vec![5, 3], "3 features do not divide into 0 heads"),
         (json!({ "kind": "resize", "size": 0, "filter": "nearest" }), vec![1, 4, 4], "cannot bring"),
     ];
     for (table, input, wanted) in cases {

@@ -4,11 +4,20 @@
 //! the layers itself. Layer names and initialisation follow the reference code that each family names, so that published
 //! weights load and results compare.
 
+mod efficientnet_lite;
 mod inline;
 mod mlp;
+mod mobilenet_v2;
+mod parts;
 mod resnet;
+mod resnet_imagenet;
+mod shufflenet_v1;
+mod shufflenet_v2;
+mod unet;
 mod vgg;
+mod vit;
 mod weights;
+mod wrn;
 
 pub use inline::build as build_inline;
 pub use weights::{WeightsError, load_weights, read as read_weights, save_weights, write as write_weights};
@@ -80,6 +89,44 @@ const FAMILIES: &[Family] = &[
         short: vgg::short,
         examples: &["vgg8", "vgg11", "vgg13", "vgg16", "vgg19"],
     },
+    Family {
+        kind: "resnet_imagenet",
+        build: resnet_imagenet::build,
+        short: resnet_imagenet::short,
+        examples: &["resnet18", "resnet34", "resnet50", "ResNet18", "ResNet50"],
+    },
+    Family {
+        kind: "wrn",
+        build: wrn::build,
+        short: wrn::short,
+        examples: &["wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"],
+    },
+    Family {
+        kind: "mobilenet_v2",
+        build: mobilenet_v2::build,
+        short: mobilenet_v2::short,
+        examples: &["mobilenet_v2", "MobileNetV2"],
+    },
+    Family {
+        kind: "shufflenet_v1",
+        build: shufflenet_v1::build,
+        short: shufflenet_v1::short,
+        examples: &["shufflenet_v1", "ShuffleV1"],
+    },
+    Family {
+        kind: "shufflenet_v2",
+        build: shufflenet_v2::build,
+        short: shufflenet_v2::short,
+        examples: &["shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "ShuffleV2"],
+    },
+    Family {
+        kind: "efficientnet_lite",
+        build: efficientnet_lite::build,
+        short: efficientnet_lite::short,
+        examples: &["efficientnet_lite0"],
+    },
+    Family { kind: "vit", build: vit::build, short: vit::short, examples: &["vit_ti_16", "vit_s_16", "vit_b_16"] },
+    Family { kind: "unet", build: unet::build, short: unet::short, examples: &["unet"] },
 ];
 
 /// Short names that always exist, for messages and completion.
@@ -149,5 +196,7 @@ fn image(frame: &Frame, family: &str) -> Result<[usize; 3], ModelError> {
         .map_err(|_| ModelError::new(format!("`{family}` wants images [C, H, W], the data has {:?}", frame.input)))
 }
 
+#[cfg(test)]
+pub(crate) use tests::small_families;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! models/resnet.py: a 3x3 stem, three groups of basic blocks of which the second and third halve the size, a global mean
 //! and a linear layer; a 1x1 convolution with normalisation where the shape changes.
 
+use super::resnet_imagenet::DEPTHS;
 use super::{Frame, ModelError, image, object, settings};
 use crate::graph::{Graph, GraphBuilder, LayerKind, Source};
 use serde::Deserialize;
@@ -30,11 +31,15 @@ fn factor() -> usize {
     1
 }
 
-/// `resnet20`, and `resnet8x4` with four times the channels (and a stem of 32, as its source has it).
+/// `resnet20`, and `resnet8x4` with four times the channels (and a stem of 32, as its source has it). 18, 34, 50, 101 and 152
+/// are of the family for large images.
 pub(super) fn short(name: &str) -> Option<Map<String, Value>> {
     let rest = name.strip_prefix("resnet")?;
     match rest.split_once('x') {
-        None => Some(object([("depth", json!(rest.parse::<usize>().ok()?))])),
+        None => {
+            let depth = rest.parse::<usize>().ok().filter(|depth| !DEPTHS.contains(depth))?;
+            Some(object([("depth", json!(depth))]))
+        }
         Some((depth, factor)) => Some(object([
             ("depth", json!(depth.parse::<usize>().ok()?)),
             ("factor", json!(factor.parse::<usize>().ok()?)),

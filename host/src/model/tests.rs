@@ -1,3 +1,7 @@
+mod families;
+
+pub(crate) use families::small as small_families;
+
 use super::{Frame, ModelError, build_inline, build_short, build_table, weights};
 use crate::exec::Network;
 use crate::graph::{Graph, LayerKind, Source};

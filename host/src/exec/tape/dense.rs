@@ -13,14 +13,17 @@ use stillhouse_kernels::nhwc::linear::Linear;
 pub(super) fn linear(run: &mut Run<'_>, index: usize, x: Value) -> Result<Made> {
     let x = x.store();
     let bias = run.vector(index, "bias")?;
+    let inputs = x.shape.last().copied().unwrap_or(1);
     let multiply = |weights: &[f32]| {
-        let linear = Linear { rows: x.rows(), inputs: x.channels(), outputs: weights.len() / x.channels().max(1) };
+        let linear = Linear { rows: x.raw.len() / inputs.max(1), inputs, outputs: weights.len() / inputs.max(1) };
         let mut out = Buffer::new(linear.rows * linear.outputs);
         linear.forward(&x.raw, weights, bias.as_deref(), &mut out);
         (linear, out)
     };
     let Some((linear, out)) = run.with(index, "weight", multiply)? else { candle_core::bail!("has no `weight`") };
-    let value = Value::stored(&[linear.rows, linear.outputs], out);
+    let mut shape = x.shape.to_vec();
+    shape.iter_mut().skip(1).last().into_iter().for_each(|last| *last = linear.outputs);
+    let value = Value::stored(&shape, out);
     let back = Dense {
         linear,
         x,

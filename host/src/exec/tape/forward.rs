@@ -3,11 +3,12 @@
 use super::backward::Back;
 use super::buffer::Buffer;
 use super::record::{Frame, Node, Tape};
+use super::support::has_kernel;
 use super::value::Value;
-use super::{conv, dense, fold, island, join, norm, pointwise, pool};
+use super::{conv, dense, fold, island, join, moves, norm, pointwise, pool, tokens};
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
-use crate::graph::{LayerKind, Source};
+use crate::graph::{LayerKind, Source, parameter_name};
 use crate::ops::slices::read;
 use crate::ops::{Moment, ParamKind, Staged};
 use candle_core::{Result, Tensor, Var};
@@ -168,28 +169,35 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         let x = self.read(index, 0)?;
-        let is_map = x.shape.len() == 4;
-        if is_map && fold::run(self, index, kind, &x)? {
+        if !has_kernel(kind, x.shape.len()) {
+            return island::run(self, index).map(Some);
+        }
+        if fold::run(self, index, kind, &x)? {
             return Ok(None);
         }
         if let Some(activation) = activation_of(kind) {
             return pointwise::activate(self, index, activation).map(Some);
         }
         Ok(Some(match kind {
-            LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } if is_map => conv::run(self, index, kind, x)?,
-            LayerKind::BatchNorm { eps, momentum } if x.has_channels() => norm::batch(self, index, x, *eps, *momentum)?,
-            LayerKind::LayerNorm { eps, .. } if x.shape.len() == 2 => norm::layer(self, index, x, *eps)?,
-            LayerKind::Linear { .. } if x.shape.len() == 2 => dense::linear(self, index, x)?,
+            LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } => conv::run(self, index, kind, x)?,
+            LayerKind::BatchNorm { eps, momentum } => norm::batch(self, index, x, *eps, *momentum)?,
+            LayerKind::LayerNorm { dims, eps } => norm::layer(self, index, x, *dims, *eps)?,
+            LayerKind::Linear { .. } => dense::linear(self, index, x)?,
             LayerKind::Flatten | LayerKind::Reshape { .. } => dense::reshape(self, index, kind, x)?,
-            LayerKind::MaxPool { .. } | LayerKind::AvgPool { .. } | LayerKind::AdaptiveAvgPool { .. } if is_map => {
+            LayerKind::MaxPool { .. } | LayerKind::AvgPool { .. } | LayerKind::AdaptiveAvgPool { .. } => {
                 pool::run(self, index, kind, x)?
             }
-            LayerKind::GlobalAvgPool if is_map => pool::global(self, index, x)?,
-            LayerKind::Resize { .. } if is_map => pool::resize(self, index, kind, x)?,
+            LayerKind::GlobalAvgPool => pool::global(self, index, x)?,
+            LayerKind::Resize { .. } => pool::resize(self, index, kind, x)?,
             LayerKind::Add => pointwise::sum(self, index)?,
             LayerKind::Mul => pointwise::product(self, index)?,
-            LayerKind::Concat if x.has_channels() => join::concat(self, index)?,
-            LayerKind::Softmax if x.has_channels() => pointwise::softmax(self, index, x)?,
+            LayerKind::Concat => join::concat(self, index)?,
+            LayerKind::Softmax => pointwise::softmax(self, index, x)?,
+            LayerKind::Slice { .. } | LayerKind::ChannelShuffle { .. } => moves::pick(self, index, kind, x)?,
+            LayerKind::Pad { .. } => moves::pad(self, index, kind, x)?,
+            LayerKind::Tokens => tokens::of_map(self, index, x)?,
+            LayerKind::ClassToken => tokens::behind(self, index, x)?,
+            LayerKind::PositionEmbedding => tokens::positions(self, index, x)?,
             LayerKind::Dropout { p } if self.spec.training => pointwise::dropout(self, index, x, *p)?,
             LayerKind::Identity | LayerKind::Dropout { .. } => pointwise::identity(self, index, x)?,
             _ => island::run(self, index)?,
@@ -261,7 +269,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn name(&self, index: usize, suffix: &str) -> String {
-        format!("{}.{suffix}", self.network.graph.layers[index].path)
+        parameter_name(&self.network.graph.layers[index].path, suffix)
     }
 
     /// Whether a parameter of the layer is trained here.
@@ -278,7 +286,9 @@ impl<'a> Run<'a> {
                 let names = slot.part.params().names(ParamKind::Parameter);
                 names.iter().any(|name| !self.spec.frozen.contains(&format!("{path}.{name}")))
             }
-            None => ["weight", "bias"].iter().any(|suffix| self.is_trained(index, suffix)),
+            None => {
+                self.network.graph.layers[index].kind.suffixes().iter().any(|suffix| self.is_trained(index, suffix))
+            }
         }
     }
 
@@ -346,6 +356,7 @@ pub(super) fn activation_of(kind: &LayerKind) -> Option<Activation> {
         LayerKind::Tanh => Activation::Tanh,
         LayerKind::Silu => Activation::Silu,
         LayerKind::Gelu => Activation::Gelu,
+        LayerKind::HardSwish => Activation::HardSwish,
         _ => return None,
     })
 }

@@ -20,13 +20,17 @@ mod fold;
 mod forward;
 mod island;
 mod join;
+mod moves;
 mod norm;
 mod pointwise;
 mod pool;
 mod record;
+mod support;
+mod tokens;
 mod value;
 
 pub use backward::ParamGrad;
 pub(crate) use conv::Packs;
 pub(crate) use forward::{forward, free_buffers};
 pub use record::Tape;
+pub(crate) use support::has_kernel;

@@ -98,17 +98,19 @@ impl Back for BatchNorm {
     }
 }
 
-/// Over the rows of a matrix.
-pub(super) fn layer(run: &mut Run<'_>, index: usize, x: Value, eps: f64) -> Result<Made> {
+/// Over rows: the last dimensions of values that lie as the graph has them.
+pub(super) fn layer(run: &mut Run<'_>, index: usize, x: Value, dims: Option<usize>, eps: f64) -> Result<Made> {
     let x = x.store();
-    let width = x.channels();
+    let trailing = x.shape.len() - dims.unwrap_or(x.shape.len() - 1).min(x.shape.len());
+    let width = x.shape[trailing..].iter().product::<usize>();
     let (weight, bias) = (run.vector(index, "weight")?, run.vector(index, "bias")?);
-    let mut statistics = vec![[0.0; 2]; x.rows()];
+    let mut statistics = vec![[0.0; 2]; x.raw.len() / width.max(1)];
     let mut out = Buffer::new(x.raw.len());
     let parameters = [weight.as_deref(), bias.as_deref()];
     layer_norm_forward(&x.raw, width, parameters, eps as f32, &mut statistics, &mut out);
     let shape = x.shape.clone();
     let back = LayerNorm {
+        row: shape[trailing..].to_vec(),
         x,
         statistics,
         weight,
@@ -120,6 +122,8 @@ pub(super) fn layer(run: &mut Run<'_>, index: usize, x: Value, eps: f64) -> Resu
 
 struct LayerNorm {
     x: Value,
+    /// Shape of what is normalised together.
+    row: Vec<usize>,
     statistics: Vec<[f32; 2]>,
     weight: Option<Vec<f32>>,
     below: Option<usize>,
@@ -128,7 +132,7 @@ struct LayerNorm {
 
 impl Back for LayerNorm {
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()> {
-        let width = self.x.channels();
+        let width = self.row.iter().product::<usize>();
         let grad = unique(slot.formed(width));
         let mut target = self.below.map(|below| (below, cx.target(below, self.x.raw.len())));
         let mut parameters = [vec![0.0; width], vec![0.0; width]];
@@ -141,7 +145,7 @@ impl Back for LayerNorm {
         }
         for (name, values) in self.names.iter().zip(parameters) {
             if let Some(name) = name {
-                cx.found(name, values, &[width])?;
+                cx.found(name, values, &self.row)?;
             }
         }
         Ok(())

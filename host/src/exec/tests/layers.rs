@@ -43,8 +43,16 @@ fn cases() -> Vec<(Value, Vec<usize>, Vec<usize>)> {
         (json!({ "kind": "dropout", "p": 0.5 }), map(), map()),
         (json!({ "kind": "leaky_relu", "slope": 0.2 }), map(), map()),
         (json!({ "kind": "softmax" }), map(), map()),
+        (json!({ "kind": "slice", "start": 1, "len": 2 }), map(), vec![2, 5, 7]),
+        (json!({ "kind": "slice", "start": 3, "len": 2 }), vec![5, 3], vec![2, 3]),
+        (json!({ "kind": "channel_shuffle", "groups": 2 }), map(), map()),
+        (json!({ "kind": "pad", "top": 1, "left": 2, "right": 3 }), map(), vec![4, 6, 12]),
+        (json!({ "kind": "tokens" }), map(), vec![35, 4]),
+        (json!({ "kind": "class_token" }), vec![5, 4], vec![6, 4]),
+        (json!({ "kind": "position_embedding" }), vec![5, 4], vec![5, 4]),
+        (json!({ "kind": "self_attention", "heads": 2 }), vec![5, 4], vec![5, 4]),
     ];
-    let plain = ["relu", "relu6", "sigmoid", "tanh", "silu", "gelu", "identity"];
+    let plain = ["relu", "relu6", "sigmoid", "tanh", "silu", "gelu", "hard_swish", "identity"];
     cases.extend(plain.iter().map(|name| (json!({ "kind": name }), vec![3], vec![3])));
     let joins = [("add", vec![4, 5, 7]), ("mul", vec![4, 5, 7]), ("concat", vec![8, 5, 7])];
     cases.extend(joins.map(|(name, shape)| (json!({ "kind": name }), map(), shape)));

@@ -1,9 +1,11 @@
 //! Networks run, against plain loops and finite differences.
 
+mod families;
 mod forward;
 mod gradients;
 mod layers;
 mod modules;
+mod published;
 mod statistics;
 mod tape;
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 /// The same network on both executors, with scales and shifts that are not those of a fresh one.
-fn both(graph: &Graph) -> [Network; 2] {
+pub(super) fn both(graph: &Graph) -> [Network; 2] {
     let fast = network(graph.clone(), CandleType::F32).run_by(Executor::Fast);
     let slow = network(graph.clone(), CandleType::F64);
     assert_eq!(slow.executor(), Executor::Candle);
@@ -64,15 +64,15 @@ fn statistics(found: &Forward) -> BTreeMap<String, Vec<f64>> {
 }
 
 #[derive(Default)]
-struct Case<'a> {
-    reverse_time: bool,
-    taps: &'a [&'a str],
-    frozen: &'a [&'a str],
-    training: bool,
+pub(super) struct Case<'a> {
+    pub(super) reverse_time: bool,
+    pub(super) taps: &'a [&'a str],
+    pub(super) frozen: &'a [&'a str],
+    pub(super) training: bool,
 }
 
 #[track_caller]
-fn compare(graph: &Graph, batch: usize, case: &Case<'_>) {
+pub(super) fn compare(graph: &Graph, batch: usize, case: &Case<'_>) {
     let shape: Vec<usize> = std::iter::once(batch).chain(graph.input.iter().copied()).collect();
     compare_nets(&both(graph), &shape, case);
 }
@@ -112,11 +112,11 @@ fn compare_nets(nets: &[Network; 2], shape: &[usize], case: &Case<'_>) {
     }
 }
 
-fn trained<'a>(taps: &'a [&'a str]) -> Case<'a> {
+pub(super) fn trained<'a>(taps: &'a [&'a str]) -> Case<'a> {
     Case { taps, training: true, ..Case::default() }
 }
 
-fn family(kind: &str, settings: &Value, input: &[usize]) -> Graph {
+pub(super) fn family(kind: &str, settings: &Value, input: &[usize]) -> Graph {
     let frame = Frame { input: input.to_vec(), classes: 5 };
     build_table(kind, settings.as_object().unwrap(), &frame).unwrap()
 }
@@ -187,8 +187,8 @@ fn every_kind_of_layer_equals_candle() {
 
 #[test]
 fn activation_of_a_sum_equals_candle_for_every_activation() {
-    let activations =
-        ["relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh"].map(|name| json!({ "kind": name }));
+    let activations = ["relu", "relu6", "leaky_relu", "silu", "gelu", "hard_swish", "sigmoid", "tanh"]
+        .map(|name| json!({ "kind": name }));
     for activation in activations.into_iter().chain([json!({ "kind": "leaky_relu", "slope": -0.5 })]) {
         let mut net = GraphBuilder::new("sums", &[3, 5, 4]);
         let mut add = |path: &str, table: Value, inputs: &[&Source]| net.layer(path, kind(&table), inputs).unwrap();
