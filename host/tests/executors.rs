@@ -3,6 +3,12 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use stillhouse::exec::Network;
+use stillhouse::model::{Frame, build_table};
+use stillhouse::ops::ParamSet;
 use stillhouse::train::{Fields, view_field};
 use support::small::{planned, setup, steps};
 
@@ -66,4 +72,26 @@ fn losses_of_fifty_steps_are_the_same_on_both_executors() {
 #[test]
 fn losses_do_not_depend_on_the_threads() {
     assert_eq!(losses("auto", 1), losses("fast", 3));
+}
+
+#[test]
+fn networks_of_the_examples_have_a_kernel_for_every_layer() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut models = 0;
+    for entry in std::fs::read_dir(folder).expect("examples").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("reads");
+        let table: toml::Table = text.parse().expect("TOML");
+        for (name, model) in table["models"].as_table().expect("models") {
+            let arch: serde_json::Value = serde_json::to_value(&model["arch"]).expect("an architecture");
+            let mut options = arch.as_object().expect("a table").clone();
+            let kind = options.remove("kind").and_then(|kind| kind.as_str().map(str::to_owned)).expect("a kind");
+            let frame = Frame { input: vec![1, 28, 28], classes: 10 };
+            let graph = build_table(&kind, &options, &frame).unwrap_or_else(|error| panic!("{}", error.message));
+            let params = Rc::new(ParamSet::new(name, 1, DType::F32, &Device::Cpu));
+            let network = Network::new(name, graph, params, false, BTreeMap::new()).expect("fits");
+            assert_eq!(network.fallbacks(), [""; 0], "{}: {name}", entry.path().display());
+            models += 1;
+        }
+    }
+    assert!(models >= 4);
 }

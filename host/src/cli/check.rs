@@ -2,6 +2,7 @@
 
 use super::load::{open, plan_seed};
 use super::{ManifestArgs, WRONG, show};
+use crate::exec::Executor;
 use crate::manifest::{Diagnostics, Place, Severity, Sources, wants_color};
 use crate::report::tell;
 use crate::train::{BoundPort, BoundTerm, RunPlan, StagePlan};
@@ -16,6 +17,9 @@ pub(super) struct Args {
     /// Print findings as JSON.
     #[arg(long)]
     json: bool,
+    /// Print every layer of every model: its shape, and what runs it.
+    #[arg(long)]
+    explain: bool,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -32,7 +36,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
             if !found.is_empty() {
                 tell(&format!("{}\n", found.render(&sources, wants_color())));
             }
-            show(&describe(&plan))
+            let layers = if args.explain { explain(&plan) } else { String::new() };
+            show(&format!("{}{layers}", describe(&plan)))
         }
         Err(wrong) => {
             if args.json {
@@ -79,6 +84,25 @@ fn describe(plan: &RunPlan) -> String {
     let mut text = String::from("the manifest is fine; it runs\n");
     for stage in &plan.stages {
         text.push_str(&describe_stage(stage, plan));
+    }
+    text
+}
+
+/// Every layer of every model, for people.
+fn explain(plan: &RunPlan) -> String {
+    let mut text = String::new();
+    for (name, model) in &plan.models {
+        let network = &model.network;
+        let fallbacks = network.fallbacks();
+        let all_by = match network.executor() {
+            Executor::Fast => "fast",
+            Executor::Candle => "candle",
+        };
+        text.push_str(&format!("\nmodel {name}: {}, {all_by} executor\n", network.graph.name));
+        for (layer, shape) in network.graph.layers.iter().zip(&network.shapes) {
+            let by = if fallbacks.contains(&layer.path.as_str()) { "candle" } else { all_by };
+            text.push_str(&format!("  {:<32} {:<20} {by}\n", layer.path, format!("{shape:?}")));
+        }
     }
     text
 }

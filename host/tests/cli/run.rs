@@ -154,6 +154,18 @@ stage distil
 }
 
 #[test]
+fn check_explained_tells_what_runs_each_layer() {
+    let place = Place::with(TINY);
+    for (executor, name) in [("auto", "fast"), ("candle", "candle")] {
+        let set = format!("run.executor={executor}");
+        let said = place.succeed(&["check", "m.toml", "--explain", "--set", &set]);
+        let (_, layers) = said.out.split_once(&format!("model student: mlp, {name} executor\n")).expect("the student");
+        let first = layers.lines().next().expect("a layer");
+        assert!(first.contains("[64]") && first.ends_with(&format!(" {name}")), "{first}");
+    }
+}
+
+#[test]
 fn check_json_has_findings_with_their_places() {
     let fine = Place::with(TINY).succeed(&["check", "m.toml", "--json"]);
     assert_eq!(json(&fine.out), serde_json::json!({ "ok": true, "findings": [] }));
