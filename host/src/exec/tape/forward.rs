@@ -5,7 +5,7 @@ use super::buffer::Buffer;
 use super::record::{Frame, Node, Tape};
 use super::support::has_kernel;
 use super::value::Value;
-use super::{conv, dense, fold, island, join, moves, norm, pointwise, pool, tokens};
+use super::{attention, conv, dense, fold, island, join, moves, norm, pointwise, pool, tokens};
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
 use crate::graph::{LayerKind, Source, parameter_name};
@@ -198,6 +198,7 @@ impl<'a> Run<'a> {
             LayerKind::Tokens => tokens::of_map(self, index, x)?,
             LayerKind::ClassToken => tokens::behind(self, index, x)?,
             LayerKind::PositionEmbedding => tokens::positions(self, index, x)?,
+            LayerKind::SelfAttention { heads } => attention::run(self, index, *heads, x)?,
             LayerKind::Dropout { p } if self.spec.training => pointwise::dropout(self, index, x, *p)?,
             LayerKind::Identity | LayerKind::Dropout { .. } => pointwise::identity(self, index, x)?,
             _ => island::run(self, index)?,

@@ -12,6 +12,7 @@
 //! where the walk back starts ([`Tape::backward`]). A layer without a kernel, and a module, is an island on candle in the
 //! middle of the tape ([`island`]).
 
+mod attention;
 mod backward;
 mod buffer;
 mod conv;

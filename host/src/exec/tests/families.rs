@@ -55,6 +55,11 @@ fn vision_transformer_equals_candle() {
     let graph = family("vit", &settings, &[2, 6, 9]);
     compare(&graph, 3, &trained(&["encoder", "logits"]));
     compare(&graph, 3, &super::tape::Case { frozen: &["conv_proj"], training: false, ..trained(&["encoder"]) });
+    let attention = "encoder.layers.encoder_layer_0.self_attention";
+    for frozen in ["in_proj_weight", "out_proj"].map(|name| format!("{attention}.{name}")) {
+        let frozen = [frozen.as_str(), "encoder.pos_embedding", "class_token"];
+        compare(&graph, 3, &super::tape::Case { frozen: &frozen, ..trained(&[attention, "encoder"]) });
+    }
 }
 
 /// Every kind of layer that families brought, between two convolutions.
