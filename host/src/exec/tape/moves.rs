@@ -6,68 +6,109 @@ use super::forward::{Made, Run};
 use super::value::Value;
 use crate::graph::LayerKind;
 use candle_core::Result;
+use rayon::prelude::*;
 
-/// How dimension 1 lies in memory: `rows` times `count` blocks of `block` values.
-#[derive(Clone, Copy)]
-struct Strips {
+/// Which block of values of the source each block of the result is; dimension 1 lies in blocks.
+struct Moves {
+    /// Blocks of a strip of the source.
     count: usize,
+    /// Values of a block: 1 where the value lies channels last, all that follows dimension 1 else.
     block: usize,
+    map: Vec<usize>,
+    /// Neighbours that stay neighbours: place in the result, place in the source, length.
+    runs: Vec<[usize; 3]>,
 }
 
-impl Strips {
-    /// Innermost where the value lies channels last, in front of the rest else.
-    fn of(x: &Value) -> Strips {
+/// Values that a task moves, about.
+const TASK: usize = 1 << 15;
+
+impl Moves {
+    fn new(x: &Value, map: Vec<usize>) -> Moves {
         let block = if x.has_channels() { 1 } else { x.pixels() };
-        Strips { count: x.channels(), block }
+        let mut runs: Vec<[usize; 3]> = vec![];
+        for (to, from) in map.iter().enumerate() {
+            match runs.last_mut() {
+                Some([_, start, len]) if *start + *len == from * block => *len += block,
+                _ => runs.push([to * block, from * block, block]),
+            }
+        }
+        Moves { count: x.channels(), block, map, runs }
     }
 
-    fn len(self) -> usize {
-        self.count * self.block
+    /// Lengths of a strip of the source and of the result.
+    fn strips(&self) -> [usize; 2] {
+        [self.count, self.map.len()].map(|count| (count * self.block).max(1))
+    }
+
+    fn is_scattered(&self) -> bool {
+        self.block == 1 && self.runs.len() == self.map.len()
+    }
+
+    /// Strips for a task, of both sides.
+    fn tasks(&self) -> [usize; 2] {
+        let [from, to] = self.strips();
+        let strips = (TASK / from).max(1);
+        [strips * from, strips * to]
+    }
+
+    fn forward(&self, x: &[f32], out: &mut [f32]) {
+        let [from, to] = self.strips();
+        let [of_source, of_result] = self.tasks();
+        out.par_chunks_mut(of_result).zip(x.par_chunks(of_source)).for_each(|(out, x)| {
+            for (out, x) in out.chunks_exact_mut(to).zip(x.chunks_exact(from)) {
+                if self.is_scattered() {
+                    out.iter_mut().zip(&self.map).for_each(|(out, from)| *out = x[*from]);
+                    continue;
+                }
+                for [to, from, len] in &self.runs {
+                    out[*to..*to + *len].copy_from_slice(&x[*from..*from + *len]);
+                }
+            }
+        });
+    }
+
+    /// Adds the gradient of the result to that of the source.
+    fn backward(&self, grad: &[f32], out: &mut [f32]) {
+        let [from, to] = self.strips();
+        let [of_source, of_result] = self.tasks();
+        out.par_chunks_mut(of_source).zip(grad.par_chunks(of_result)).for_each(|(out, grad)| {
+            for (out, grad) in out.chunks_exact_mut(from).zip(grad.chunks_exact(to)) {
+                if self.is_scattered() {
+                    grad.iter().zip(&self.map).for_each(|(grad, from)| out[*from] += grad);
+                    continue;
+                }
+                for [to, from, len] in &self.runs {
+                    let grad = &grad[*to..*to + *len];
+                    out[*from..*from + *len].iter_mut().zip(grad).for_each(|(out, grad)| *out += grad);
+                }
+            }
+        });
     }
 }
 
 /// Some channels, or all of them in another order.
 pub(super) fn pick(run: &mut Run<'_>, index: usize, kind: &LayerKind, x: Value) -> Result<Made> {
     let x = x.store();
-    let from = Strips::of(&x);
+    let count = x.channels();
     let map: Vec<usize> = match kind {
         LayerKind::Slice { start, len } => (*start..*start + *len).collect(),
         LayerKind::ChannelShuffle { groups } => {
-            let each = from.count / groups;
-            (0..from.count).map(|at| at % groups * each + at / groups).collect()
+            let each = count / groups;
+            (0..count).map(|at| at % groups * each + at / groups).collect()
         }
         _ => candle_core::bail!("moves no channels"),
     };
-    let to = Strips { count: map.len(), ..from };
     let mut shape = x.shape.to_vec();
     shape[1] = map.len();
+    let moves = Moves::new(&x, map);
     let mut out = Buffer::new(shape.iter().product());
-    let blocks = runs(&map, from.block);
-    for (out, x) in out.chunks_exact_mut(to.len().max(1)).zip(x.raw.chunks_exact(from.len().max(1))) {
-        for [to, from, len] in &blocks {
-            out[*to..*to + *len].copy_from_slice(&x[*from..*from + *len]);
-        }
-    }
-    let back = Pick { blocks, from, to, len: x.raw.len(), below: run.below(index, 0) };
+    moves.forward(&x.raw, &mut out);
+    let back = Pick { moves, len: x.raw.len(), below: run.below(index, 0) };
     Ok((Value::stored(&shape, out), Some(Box::new(back))))
 }
 
-/// Neighbours that stay neighbours: place in the result, place in the source, length.
-fn runs(map: &[usize], block: usize) -> Vec<[usize; 3]> {
-    let mut runs: Vec<[usize; 3]> = vec![];
-    for (to, from) in map.iter().enumerate() {
-        match runs.last_mut() {
-            Some([_, start, len]) if *start + *len == from * block => *len += block,
-            _ => runs.push([to * block, from * block, block]),
-        }
-    }
-    runs
-}
-
 struct Pick {
-    blocks: Vec<[usize; 3]>,
-    from: Strips,
-    to: Strips,
+    moves: Moves,
     /// Elements of the input.
     len: usize,
     below: Option<usize>,
@@ -76,22 +117,12 @@ struct Pick {
 impl Back for Pick {
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()> {
         let Some(below) = self.below else { return Ok(()) };
-        let grad = slot.formed(if self.to.block == 1 { self.to.count } else { 1 });
+        let grad = slot.formed(if self.moves.block == 1 { self.moves.map.len() } else { 1 });
         let (mut buffer, accumulate) = cx.target(below, self.len);
-        if !accumulate && self.to.count < self.from.count {
+        if !accumulate {
             buffer.fill(0.0);
         }
-        let strips = buffer.chunks_exact_mut(self.from.len().max(1)).zip(grad.chunks_exact(self.to.len().max(1)));
-        for (out, grad) in strips {
-            for [to, from, len] in &self.blocks {
-                let (out, grad) = (&mut out[*from..*from + *len], &grad[*to..*to + *len]);
-                if accumulate {
-                    out.iter_mut().zip(grad).for_each(|(out, grad)| *out += grad);
-                } else {
-                    out.copy_from_slice(grad);
-                }
-            }
-        }
+        self.moves.backward(&grad, &mut buffer);
         cx.put(below, buffer);
         Ok(())
     }
