@@ -362,7 +362,7 @@ mod tests {
                 let [single, double] = [DType::F32, DType::F64].map(|dtype| {
                     let set = Rc::new(ParamSet::new("m", 0, dtype, &Device::Cpu));
                     let members = vec![member("w", shape, &set)];
-                    let mut optimizer = Optimizer::new(rule.clone(), members.clone());
+                    let mut optimizer = Optimizer::new(rule, members.clone());
                     for step in 0..4 {
                         let count: usize = shape.iter().product();
                         let values: Vec<f64> = (0..count).map(|at| ((at * 7 + step * 3) % 5) as f64 - 1.7).collect();
