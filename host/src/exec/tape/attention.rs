@@ -171,7 +171,7 @@ impl Attention {
 
     fn with_weight(&self, at: usize, cx: &Backward<'_>, task: impl FnOnce(&[f32])) -> Result<()> {
         let name = &self.names[at];
-        let entry = cx.tape.params.get(name).ok_or_else(|| Error::Msg(format!("has no parameter `{name}`")))?;
+        let entry = cx.params.get(name).ok_or_else(|| Error::Msg(format!("has no parameter `{name}`")))?;
         read(entry.var.as_tensor(), task)
     }
 }
