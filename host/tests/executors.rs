@@ -24,6 +24,7 @@ arch = { kind = "resnet", depth = 8, width = 4 }
 train = "teacher"
 epochs = 1
 batch = 16
+optimizer = { kind = "sgd", lr = 0.05 }
 terms.task = { use = "cross_entropy" }
 [stage.distil]
 train = "student"

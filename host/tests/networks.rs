@@ -94,7 +94,10 @@ fn check(case: &Value, executor: Executor, float: DType, tolerance: f64) {
                 run_op(&Op::CrossEntropy { smoothing: 0.0 }, &[logits, &labels.expect("labels")], &Device::Cpu);
             let loss = losses.and_then(|losses| losses[0].mean_all()).expect("a loss");
             near(name, &flat(&loss), &[case["loss"].as_f64().expect("a loss")], 1.0, tolerance);
-            check_gradients(name, &gradients(&net, &found, &loss), &case["gradients"], tolerance);
+            // Single precision moves activations over corners: PyTorch's own error is the measure.
+            let single = case["single"].as_f64().expect("a number");
+            let allowed = if float == DType::F64 { tolerance } else { 4.0 * single };
+            check_gradients(name, &gradients(&net, &found, &loss), &case["gradients"], allowed);
         }
     }
 }
