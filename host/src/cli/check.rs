@@ -5,7 +5,7 @@ use super::{ManifestArgs, WRONG, show};
 use crate::exec::Executor;
 use crate::manifest::{Diagnostics, Place, Severity, Sources, wants_color};
 use crate::report::tell;
-use crate::train::{BoundPort, BoundTerm, RunPlan, StagePlan};
+use crate::train::{BoundPort, BoundTerm, RunPlan, Setup, StagePlan};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -26,18 +26,19 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let result = open(&args.manifest).and_then(|setup| {
         let seed = setup.manifest.run.seeds.first().copied().unwrap_or_default();
         let (plan, found) = plan_seed(&setup, seed)?;
-        Ok((plan, found, setup.sources))
+        Ok((plan, found, setup))
     });
     match result {
-        Ok((plan, found, sources)) => {
+        Ok((plan, found, setup)) => {
+            let sources = &setup.sources;
             if args.json {
-                return show(&format!("{:#}\n", json!({ "ok": true, "findings": findings(&found, &sources) })));
+                return show(&format!("{:#}\n", json!({ "ok": true, "findings": findings(&found, sources) })));
             }
             if !found.is_empty() {
-                tell(&format!("{}\n", found.render(&sources, wants_color())));
+                tell(&format!("{}\n", found.render(sources, wants_color())));
             }
             let layers = if args.explain { explain(&plan) } else { String::new() };
-            show(&format!("{}{layers}", describe(&plan)))
+            show(&format!("{}{layers}", describe(&plan, &setup)))
         }
         Err(wrong) => {
             if args.json {
@@ -80,10 +81,10 @@ fn findings(found: &Diagnostics, sources: &Sources) -> Vec<Value> {
 }
 
 /// What will run, for people.
-fn describe(plan: &RunPlan) -> String {
+fn describe(plan: &RunPlan, setup: &Setup) -> String {
     let mut text = String::from("the manifest is fine; it runs\n");
     for stage in &plan.stages {
-        text.push_str(&describe_stage(stage, plan));
+        text.push_str(&describe_stage(stage, plan, setup));
     }
     text
 }
@@ -107,8 +108,14 @@ fn explain(plan: &RunPlan) -> String {
     text
 }
 
-fn describe_stage(stage: &StagePlan, plan: &RunPlan) -> String {
+fn describe_stage(stage: &StagePlan, plan: &RunPlan, setup: &Setup) -> String {
     let mut text = format!("\nstage {}\n", stage.name);
+    if let Some(set) = setup.data.get(&stage.data) {
+        let count = set.train.len();
+        let validate = set.val.as_ref().map_or(String::new(), |part| format!(", {} to validate", part.len()));
+        let test = set.test.len();
+        text.push_str(&format!("  data {}: {count} samples to train{validate}, {test} to test\n", stage.data));
+    }
     for name in &stage.trained {
         if let Some(model) = plan.models.get(name) {
             let count: usize = model.network.sets().iter().map(|(_, set)| set.parameter_count()).sum();

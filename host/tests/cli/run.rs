@@ -138,14 +138,17 @@ fn check_tells_what_will_run() {
 the manifest is fine; it runs
 
 stage teacher
+  data main: 192 samples to train, 64 to validate, 100 to test
   trains teacher: mlp, 1810 parameters, sees [1, 8, 8]
   term task: cross_entropy (student = teacher `logits`, label = field `label`)
 
 stage distil-alone
+  data main: 192 samples to train, 64 to validate, 100 to test
   trains student-alone: mlp, 610 parameters, sees [1, 8, 8]
   term task: cross_entropy (student = student `logits`, label = field `label`)
 
 stage distil
+  data main: 192 samples to train, 64 to validate, 100 to test
   trains student: mlp, 610 parameters, sees [1, 8, 8]
   term task: cross_entropy (student = student `logits`, label = field `label`)
   term kd: kd (student = student `logits`, teacher = teacher `logits`)
