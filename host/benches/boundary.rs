@@ -13,8 +13,9 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::Instant;
+use stillhouse::exec::use_threads;
 use stillhouse::manifest::RESERVED_TERM_KEYS;
-use stillhouse::ops::native;
+use stillhouse::ops::native::{self, Record};
 use stillhouse::ops::{BoundPart, Moment, ParamSet, PortIn, TracePort, host_api};
 use stillhouse::plugin::{Registry, SearchPaths};
 use stillhouse_plugin::desc::Kind;
@@ -27,9 +28,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: usize = 60;
 const CALLS: usize = 50;
 
-type Loss<'a> = Box<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + 'a>;
+type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
+
+/// The loss and the student's gradient.
+type Way<'a> = Box<dyn Fn(&Var, &Tensor) -> Result<(Tensor, Option<Tensor>)> + 'a>;
 
 fn main() {
+    use_threads(None);
     let folder =
         std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_path_buf())).unwrap_or_default();
     let registry = Registry::discover(&SearchPaths::usual(&[folder]), false, RESERVED_TERM_KEYS);
@@ -44,32 +49,44 @@ fn main() {
         "crossing/direct",
         "plugin/candle"
     );
-    compare(&registry, "kd", &[128, 100], Box::new(kd_direct), Box::new(kd_candle));
-    compare(&registry, "mse", &[64, 128], Box::new(mse_direct), Box::new(mse_candle));
+    compare(&registry, "kd", &[128, 100], kd_direct, kd_candle);
+    compare(&registry, "mse", &[64, 128], mse_direct, mse_candle);
 }
 
-fn compare(registry: &Registry, name: &str, shape: &[usize], direct: Loss<'_>, candle: Loss<'_>) {
+fn compare(registry: &Registry, name: &str, shape: &[usize], direct: Loss, candle: Loss) {
     let part = match bind(registry, name, shape) {
         Ok(part) => part,
         Err(message) => return println!("{name}: {message}"),
     };
     let moment = Moment { training: true, ..Moment::default() };
-    let through = |student: &Tensor, teacher: &Tensor, again: bool| {
+    let through = |student: &Var, teacher: &Tensor, again: bool| -> Result<_> {
         let port =
             |name: &'static str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
         let ports = [port("student", student), port("teacher", teacher)];
-        let given = if again { part.run(&moment, &ports) } else { part.cross(&moment, &ports) };
+        let mut record = Record::default();
+        let given = record.during(|| if again { part.run(&moment, &ports) } else { part.cross(&moment, &ports) });
         let given = given.map_err(|error| candle_core::Error::Msg(error.to_string()))?;
         let term = given.terms.into_iter().next().map(|(_, tensor)| tensor);
-        term.ok_or_else(|| candle_core::Error::Msg("no term".into()))
+        let term = term.ok_or_else(|| candle_core::Error::Msg("no term".into()))?;
+        let one = Tensor::new(1f32, &Device::Cpu)?;
+        let gradients = record.gradients(&[(term.clone(), one)])?;
+        Ok((term, gradients.get(student).cloned()))
     };
-    let plugin: Loss<'_> = Box::new(|student, teacher| through(student, teacher, true));
-    let crossing: Loss<'_> = Box::new(|student, teacher| through(student, teacher, false));
+    let on_candle = |loss: Tensor, student: &Var| -> Result<_> {
+        let gradient = loss.backward()?.remove(student);
+        Ok((loss, gradient))
+    };
+    let plugin: Way<'_> = Box::new(|student, teacher| through(student, teacher, true));
+    let crossing: Way<'_> = Box::new(|student, teacher| through(student, teacher, false));
+    let direct: Way<'_> = Box::new(|student, teacher| on_candle(direct(student, teacher)?, student));
+    let candle: Way<'_> = Box::new(|student, teacher| on_candle(candle(student, teacher)?, student));
     let student = Var::randn(0f32, 2., shape, &Device::Cpu).expect("a variable");
     let teacher = Tensor::randn(0f32, 2., shape, &Device::Cpu).expect("a tensor");
     let ways = [plugin, crossing, direct, candle];
-    let values: Vec<f32> =
-        ways.iter().map(|way| way(&student, &teacher).and_then(|loss| loss.to_scalar()).expect("a loss")).collect();
+    let values: Vec<f32> = ways
+        .iter()
+        .map(|way| way(&student, &teacher).and_then(|(loss, _)| loss.to_scalar()).expect("a loss"))
+        .collect();
     assert!(
         values.iter().all(|value| (value - values[0]).abs() < 1e-4 * values[0].abs()),
         "the ways differ: {values:?}"
@@ -79,11 +96,10 @@ fn compare(registry: &Registry, name: &str, shape: &[usize], direct: Loss<'_>, c
         // Each goes first in turn, and once unmeasured: whoever ran before leaves caches and allocator to the next.
         for which in (0..ways.len()).map(|i| (i + round) % ways.len()) {
             let (way, times) = (&ways[which], &mut times[which]);
-            black_box(way(&student, &teacher).and_then(|loss| loss.backward()).expect("gradients"));
+            black_box(way(&student, &teacher).expect("gradients"));
             let started = Instant::now();
             for _ in 0..CALLS {
-                let loss = way(&student, &teacher).expect("a loss");
-                black_box(loss.backward().expect("gradients").get(&student).map(Tensor::elem_count));
+                black_box(way(&student, &teacher).expect("gradients"));
             }
             times.push(started.elapsed().as_secs_f64() * 1e6 / CALLS as f64);
         }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 use stillhouse::data::{DataSet, Field, IMAGE, LABEL, Samples, Values};
-use stillhouse::exec::PassSpec;
+use stillhouse::exec::{PassSpec, use_threads};
 use stillhouse::graph::Source;
 use stillhouse::manifest;
 use stillhouse::ops::Moment;
@@ -179,6 +179,7 @@ fn manifest_of(work: &Work) -> String {
 }
 
 fn serve(work: &Work, steps: usize) -> Outcome<()> {
+    use_threads(None);
     let setup = setup(work)?;
     let (run, _) = plan(&setup, 1).map_err(|found| found.render(&setup.sources, false))?;
     let stage = run.stages.last().ok_or("no stage")?;

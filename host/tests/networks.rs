@@ -8,6 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use stillhouse::exec::{Executor, Forward, Network, PassSpec};
 use stillhouse::model::{Frame, build_table};
+use stillhouse::ops::native::Gradients;
 use stillhouse::ops::{Moment, ParamSet, run_op};
 use stillhouse_plugin::op::Op;
 
@@ -56,7 +57,7 @@ fn near(what: &str, got: &[f64], wanted: &[f64], scale: f64, tolerance: f64) {
 }
 
 fn gradients(net: &Network, found: &Forward, loss: &Tensor) -> BTreeMap<String, Vec<f64>> {
-    let store = loss.backward().expect("gradients");
+    let store = loss.backward().map(Gradients::from).expect("gradients");
     match &found.tape {
         Some(tape) => {
             tape.backward(&store).expect("gradients").into_iter().map(|grad| (grad.name, flat(&grad.value))).collect()

@@ -255,7 +255,7 @@ pub fn where_cond(mask: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (lhs, rhs) = (mask.dtype(), a.dtype());
         return Err(Error::DTypeMismatchBinaryOp { lhs, rhs, op: name }.bt());
     }
-    let spread = |t: &Tensor| if t.dims() == dims { Ok(t.clone()) } else { t.broadcast_as(dims.as_slice()) };
+    let spread = |t: &Tensor| if t.dims() == dims { Ok(t.clone()) } else { super::shape::broadcast_to(t, &dims) };
     let (mask, a, b) = (mask.detach(), spread(a)?, spread(b)?);
     if !a.device().is_cpu() {
         return spread(&mask.ne(0.0)?)?.where_cond(&a, &b);

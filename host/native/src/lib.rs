@@ -36,20 +36,27 @@
 //! `max` and `min` over a dim (all equals get the whole gradient), `gelu` (constants of six digits), `affine` and products with the constant 0 (the gradient is lost), `elu` at
 //! its kink, and every fused operation of `candle-nn`.
 //!
+//! # Apart from candle's tape
+//! Between [`Record::during`] and [`Record::gradients`] the functions note what they do on a tape of our own. candle's methods
+//! are not noted there; [`reshape`], [`permute`], [`narrow`], [`concat`], [`broadcast_to`], [`cast`] and [`detach`] are.
+//!
 //! # Depth
 //! candle walks and drops its tape recursively: see `chain_of_many_nodes_fits_a_big_stack` for how deep a chain of these
 //! nodes may be on a thread with 64 MB of stack.
 
 mod binary;
 mod conv;
+mod gradients;
 mod index;
 mod linear;
 mod many;
 mod node;
 mod norm;
 mod pool;
+mod record;
 mod reduce;
 mod seed;
+mod shape;
 mod softmax;
 mod unary;
 
@@ -58,13 +65,16 @@ mod tests;
 
 pub use binary::{add, div, eq, ge, gt, le, lt, maximum, minimum, mul, ne, smooth_l1, sub, where_cond};
 pub use conv::{Conv2d, ConvTranspose2d, conv_transpose2d, conv2d};
+pub use gradients::Gradients;
 pub use index::{gather, index_select};
 pub use linear::matmul;
 pub use many::{GradSlots, ManyOp, Outcome, packed_custom_op};
 pub use norm::{BatchNorm, batch_norm_eval, batch_norm_train, layer_norm};
 pub use pool::{Pool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, resize_bilinear, resize_nearest};
+pub use record::Record;
 pub use reduce::{argmax, l2_normalize, max, mean, min, sum, var};
 pub use seed::seeded;
+pub use shape::{broadcast_to, cast, concat, narrow, permute, reshape};
 pub use softmax::{Reduction, cross_entropy, log_softmax, softmax};
 pub use unary::{
     abs, affine, clamp, detach, erf, exp, floor, gelu, hardtanh, leaky_relu, log, neg, pow, recip, relu, relu6, round,

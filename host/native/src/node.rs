@@ -1,8 +1,10 @@
-//! One differentiable function of tensors as one node of candle's tape.
+//! One differentiable function of tensors as one node of a tape: the open record, or candle's.
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Error, Layout, Result, Shape, Storage, Tensor, WithDType,
 };
+use super::record::{self, Back, Found, Inputs};
+use smallvec::SmallVec;
 use stillhouse_kernels::Float;
 
 /// `f32` and `f64`, as candle and as the kernels know them.
@@ -64,8 +66,14 @@ macro_rules! by_dtype {
 pub(crate) use by_dtype;
 
 /// Calls `node` on tensors on the CPU; any number of inputs is one node of the tape.
-pub(crate) fn apply<N: Node>(node: N, ins: &[&Tensor]) -> Result<Tensor> {
-    let ins = prepared(node.name(), ins)?;
+pub(crate) fn apply<N: Node>(node: N, given: &[&Tensor]) -> Result<Tensor> {
+    let ins = prepared(node.name(), given)?;
+    if record::is_open() {
+        let op = Op(node);
+        let out = op.call(&ins)?;
+        record::note(given, ins, &out, || Box::new(op));
+        return Ok(out);
+    }
     match ins.as_slice() {
         [a] => a.apply_op1(Op(node)),
         [a, b] => a.apply_op2(b, Op(node)),
@@ -80,13 +88,13 @@ pub(crate) fn apply<N: Node>(node: N, ins: &[&Tensor]) -> Result<Tensor> {
     }
 }
 
-/// Calls `node` without recording it.
+/// Calls `node` without a tape.
 pub(crate) fn apply_constant<N: Node>(node: N, ins: &[&Tensor]) -> Result<Tensor> {
-    let detached: Vec<Tensor> = ins.iter().map(|t| t.detach()).collect();
-    apply(node, &detached.iter().collect::<Vec<_>>())
+    let ins = prepared(node.name(), ins)?;
+    Op(node).call(&ins)
 }
 
-fn prepared(name: &'static str, ins: &[&Tensor]) -> Result<Vec<Tensor>> {
+fn prepared(name: &'static str, ins: &[&Tensor]) -> Result<Inputs> {
     let Some(first) = ins.first() else {
         return Err(Error::msg(format!("`{name}` got no input")));
     };
@@ -148,54 +156,83 @@ impl<N: Node> Op<N> {
         })
     }
 
-    fn grads<const N_IN: usize>(
+    /// The output, on no tape.
+    fn call(&self, ins: &[Tensor]) -> Result<Tensor> {
+        by_dtype!(ins[0].dtype(), self.0.name(), T => {
+            let held: SmallVec<[_; 3]> = ins.iter().map(Tensor::storage_and_layout).collect();
+            let views = held.iter().map(|(s, l)| on_cpu::<T>(s, l)).collect::<Result<SmallVec<[_; 3]>>>()?;
+            let (data, dims) = self.0.forward(&views)?;
+            tensor(data, &dims)
+        })
+    }
+
+    fn grads<'a>(
         &self,
-        ins: [&Tensor; N_IN],
+        ins: impl Iterator<Item = &'a Tensor> + Clone,
         out: &Tensor,
         grad: &Tensor,
-    ) -> Result<[Option<Tensor>; N_IN]> {
-        let mut grads = ins.map(|_| None);
-        let mut wanted = ins.map(Tensor::track_op);
-        for (index, wanted) in wanted.iter_mut().enumerate() {
-            if *wanted && self.0.passes(index) {
-                grads[index] = Some(grad.clone());
-                *wanted = false;
-            }
-        }
-        if wanted.contains(&true) {
-            by_dtype!(out.dtype(), self.0.name(), T => self.fill::<T, N_IN>(ins, out, grad, wanted, &mut grads))?;
+        wanted: &[bool],
+    ) -> Result<Found> {
+        let passes = |index: usize| wanted[index] && self.0.passes(index);
+        let mut grads: Found = (0..wanted.len()).map(|index| passes(index).then(|| grad.clone())).collect();
+        let left: SmallVec<[bool; 3]> = (0..wanted.len()).map(|index| wanted[index] && !passes(index)).collect();
+        if left.contains(&true) {
+            by_dtype!(out.dtype(), self.0.name(), T => self.fill::<T>(ins, out, grad, &left, &mut grads))?;
         }
         Ok(grads)
     }
 
-    fn fill<T: Element, const N_IN: usize>(
+    fn fill<'a, T: Element>(
         &self,
-        ins: [&Tensor; N_IN],
+        ins: impl Iterator<Item = &'a Tensor> + Clone,
         out: &Tensor,
         grad: &Tensor,
-        wanted: [bool; N_IN],
-        grads: &mut [Option<Tensor>; N_IN],
+        wanted: &[bool],
+        grads: &mut Found,
     ) -> Result<()> {
         let grad = grad.contiguous()?;
-        let held = ins.map(Tensor::storage_and_layout);
-        let views = held.iter().map(|(storage, layout)| on_cpu::<T>(storage, layout)).collect::<Result<Vec<_>>>()?;
+        let held: SmallVec<[_; 3]> = ins.map(Tensor::storage_and_layout).collect();
+        let views = held.iter().map(|(s, l)| on_cpu::<T>(s, l)).collect::<Result<SmallVec<[_; 3]>>>()?;
         let (out_storage, out_layout) = out.storage_and_layout();
         let (grad_storage, grad_layout) = grad.storage_and_layout();
         let made = self.0.backward(&Call {
             ins: &views,
             out: on_cpu(&out_storage, out_layout)?.data,
             grad: on_cpu(&grad_storage, grad_layout)?.data,
-            wanted: &wanted,
+            wanted,
         })?;
         let made = made.into_iter().chain(std::iter::repeat_with(|| None));
         for (((slot, made), wanted), from) in grads.iter_mut().zip(made).zip(wanted).zip(&views) {
-            if wanted {
-                // The tape has no place for a missing gradient of an input that it tracks.
-                let data = made.unwrap_or_else(|| vec![<T as Float>::ZERO; from.data.len()]);
+            if let (true, Some(data)) = (wanted, made) {
                 *slot = Some(tensor(data, from.dims)?);
             }
         }
         Ok(())
+    }
+
+    /// For candle's tape, which has no place for a missing gradient of an input that it tracks.
+    fn all_grads<const N_IN: usize>(
+        &self,
+        ins: [&Tensor; N_IN],
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; N_IN]> {
+        let wanted = ins.map(Tensor::track_op);
+        let mut found = self.grads(ins.into_iter(), out, grad, &wanted)?.into_iter();
+        let mut grads = ins.map(|_| None);
+        for ((slot, wanted), from) in grads.iter_mut().zip(wanted).zip(ins) {
+            let found = found.next().flatten();
+            if wanted {
+                *slot = Some(found.map_or_else(|| from.zeros_like(), Ok)?);
+            }
+        }
+        Ok(grads)
+    }
+}
+
+impl<N: Node> Back for Op<N> {
+    fn back(&self, ins: &[Tensor], out: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Found> {
+        self.grads(ins.iter(), out, grad, wanted)
     }
 }
 
@@ -216,7 +253,7 @@ impl<N: Node> CustomOp1 for Op<N> {
     }
 
     fn bwd(&self, a: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let [a] = self.grads([a], out, grad)?;
+        let [a] = self.all_grads([a], out, grad)?;
         Ok(a)
     }
 }
@@ -231,7 +268,7 @@ impl<N: Node> CustomOp2 for Op<N> {
     }
 
     fn bwd(&self, a: &Tensor, b: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [a, b] = self.grads([a, b], out, grad)?;
+        let [a, b] = self.all_grads([a, b], out, grad)?;
         Ok((a, b))
     }
 }
@@ -261,7 +298,7 @@ impl<N: Node> CustomOp3 for Op<N> {
         out: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [a, b, c] = self.grads([a, b, c], out, grad)?;
+        let [a, b, c] = self.all_grads([a, b, c], out, grad)?;
         Ok((a, b, c))
     }
 }

@@ -230,7 +230,7 @@ fn between(x: &Tensor, inside: Tensor, low: f64, high: f64) -> Result<Tensor> {
 
 /// `x`, detached from the tape: no gradient passes.
 pub fn detach(x: &Tensor) -> Tensor {
-    x.detach()
+    if super::record::is_tracked(x) { super::shape::apart(x) } else { x.detach() }
 }
 
 /// `x` itself; its gradient is multiplied by `factor` (negative: reversed).

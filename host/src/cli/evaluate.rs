@@ -1,6 +1,6 @@
 //! `stillhouse eval`.
 
-use super::load::{open, plan_seed, use_threads};
+use super::load::{open, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, known_hint, print_error, show};
 use crate::train::{Metrics, Setup, TrainError, evaluate, load_model};
 use clap::ValueEnum;
@@ -46,7 +46,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(WRONG);
         }
     };
-    use_threads(&setup);
     match measure(&setup, args) {
         Ok((model, metrics)) => show(&match args.json {
             true => format!("{:#}\n", json!({ "model": model, "metrics": metrics })),

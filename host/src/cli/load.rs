@@ -1,6 +1,7 @@
 //! Opening a manifest for a command: its mistakes are printed, or listed as JSON.
 
 use super::ManifestArgs;
+use crate::exec::use_threads;
 use crate::manifest::{self, Diagnostics, Severity, Sources, wants_color};
 use crate::report::tell;
 use crate::train::{RunPlan, Setup, plan};
@@ -28,6 +29,7 @@ impl Wrong {
 pub(super) fn open(args: &ManifestArgs) -> Result<Setup, Box<Wrong>> {
     let (manifest, sources) = manifest::load(&args.manifest, &args.set)
         .map_err(|error| Wrong::new(error.diagnostics().clone(), error.sources().clone()))?;
+    use_threads(manifest.run.threads);
     Setup::open(manifest, sources, args.allow_abort).map_err(|wrong| Wrong::new(wrong.0, wrong.1))
 }
 
@@ -41,13 +43,5 @@ pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostic
     match plan(setup, seed) {
         Ok((run, found)) => Ok((run, with_warnings(found))),
         Err(found) => Err(Wrong::new(with_warnings(found), setup.sources.clone())),
-    }
-}
-
-/// Uses as many threads as the manifest says. The numbers do not depend on it.
-pub(super) fn use_threads(setup: &Setup) {
-    if let Some(threads) = setup.manifest.run.threads {
-        // Fails only when a pool is there already, as in a test; the run goes on with that one.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
 }

@@ -1,6 +1,6 @@
 //! `stillhouse run`.
 
-use super::load::{open, plan_seed, use_threads};
+use super::load::{open, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, print_error, show};
 use crate::manifest::{ManifestPath, wants_color};
 use crate::report::{EventLog, Progress, RunFolder, summarise, tell, tidy};
@@ -32,7 +32,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(WRONG);
         }
     };
-    use_threads(&setup);
     match train(&setup, args) {
         Ok(outcomes) => {
             let table = summarise(&outcomes);

@@ -5,12 +5,14 @@ mod layer;
 mod network;
 mod pass;
 pub(crate) mod tape;
+mod threads;
 mod tokens;
 
 pub use network::{Executor, ModuleSlot, Network, NetworkError};
 pub use pass::{Forward, PassSpec, StagedIn};
 pub(crate) use tape::free_buffers;
 pub use tape::{ParamGrad, Tape};
+pub use threads::use_threads;
 
 #[cfg(test)]
 mod tests;

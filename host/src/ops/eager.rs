@@ -141,12 +141,12 @@ fn unary(op: &Op, x: &Tensor) -> Result<Tensor> {
 
 fn shaping(op: &Op, x: &Tensor) -> Result<Tensor> {
     match op {
-        Op::Reshape { shape } => x.reshape(shape.as_slice()),
-        Op::Permute { dims } => x.permute(dims.as_slice()),
-        Op::BroadcastTo { shape } => x.broadcast_as(shape.as_slice())?.contiguous(),
-        Op::Narrow { dim, start, len } => x.narrow(*dim, *start, *len),
+        Op::Reshape { shape } => native::reshape(x, shape),
+        Op::Permute { dims } => native::permute(x, dims),
+        Op::BroadcastTo { shape } => native::broadcast_to(x, shape),
+        Op::Narrow { dim, start, len } => native::narrow(x, *dim, *start, *len),
         Op::Concat { .. } => Ok(x.clone()),
-        Op::Cast { dtype } => x.to_dtype(to_candle_dtype(*dtype)),
+        Op::Cast { dtype } => native::cast(x, to_candle_dtype(*dtype)),
         Op::Sum { keep, dims } => native::sum(x, &all_when_empty(dims, x), *keep),
         Op::Mean { keep, dims } => native::mean(x, &all_when_empty(dims, x), *keep),
         Op::Max { dim, keep } => native::max(x, *dim, *keep),
@@ -190,14 +190,14 @@ fn binary(op: &Op, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Op::SmoothL1 { beta } => native::smooth_l1(a, b, *beta),
         Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => convolution(op, a, b, None),
         Op::LayerNorm { dims, eps } => native::layer_norm(a, *dims, Some(b), None, *eps),
-        Op::Concat { dim } => Tensor::cat(&[a, b], *dim),
+        Op::Concat { dim } => native::concat(&[a, b], *dim),
         _ => Err(wrong_count(op, 2)),
     }
 }
 
 fn several(op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
     match (op, inputs) {
-        (Op::Concat { dim }, _) => Tensor::cat(inputs, *dim),
+        (Op::Concat { dim }, _) => native::concat(inputs, *dim),
         (Op::Where, [mask, a, b]) if mask.dtype() == a.dtype() => native::where_cond(mask, a, b),
         (Op::Where, [mask, a, b]) => native::where_cond(&mask.detach().ne(0.0)?, a, b),
         (Op::Conv2d { .. } | Op::ConvTranspose2d { .. }, [x, weight, bias]) => convolution(op, x, weight, Some(bias)),
@@ -235,14 +235,14 @@ fn normalize(x: &Tensor, dims: &[usize], eps: f64) -> Result<Tensor> {
     }
     let kept: Vec<usize> = (0..x.rank()).filter(|dim| !dims.contains(dim)).collect();
     let order: Vec<usize> = kept.iter().chain(dims).copied().collect();
-    let moved = x.permute(order.as_slice())?;
+    let moved = native::permute(x, &order)?;
     let shape = moved.dims().to_vec();
     let rows: Vec<usize> =
         kept.iter().map(|dim| x.dims()[*dim]).chain([dims.iter().map(|dim| x.dims()[*dim]).product()]).collect();
-    let flat = native::l2_normalize(&moved.contiguous()?.reshape(rows)?, kept.len(), eps)?;
+    let flat = native::l2_normalize(&native::reshape(&moved, &rows)?, kept.len(), eps)?;
     let back: Vec<usize> =
         (0..x.rank()).map(|dim| order.iter().position(|moved| *moved == dim).unwrap_or(dim)).collect();
-    flat.reshape(shape)?.permute(back)
+    native::permute(&native::reshape(&flat, &shape)?, &back)
 }
 
 fn one_hot(x: &Tensor, classes: usize, dtype: DType) -> Result<Tensor> {

@@ -27,6 +27,7 @@ mod stage;
 mod stages;
 mod step;
 mod term;
+mod walk;
 
 pub use batch::{Fields, fields, view_field};
 pub use binding::PassPlan;

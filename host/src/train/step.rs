@@ -7,7 +7,8 @@ use super::optim::{self, Gradients, Optimizer};
 use super::plan::{ActiveTerm, PhasePlan, StagePlan};
 use super::reach::updates_student;
 use super::term::{BoundTerm, Read};
-use crate::exec::{Forward, PassSpec, StagedIn};
+use super::walk::Walk;
+use crate::exec::{Executor, Forward, PassSpec, StagedIn};
 use crate::graph::Source;
 use crate::ops::{Emitted, Moment, OpError, PortIn};
 use candle_core::Tensor;
@@ -54,6 +55,8 @@ pub struct Stepper<'a> {
     wanted: HashMap<String, Vec<Source>>,
     accumulated: Vec<Gradients>,
     pieces: usize,
+    /// Parts run on the tape that the networks run on.
+    own_tape: bool,
 }
 
 /// Forwards of one step by pass, with the version of the model that ran.
@@ -83,7 +86,8 @@ impl<'a> Stepper<'a> {
             }
         }
         let accumulated = stage.phases.iter().map(|_| Gradients::new()).collect();
-        Stepper { stage, models, optimizers, wanted, accumulated, pieces: 0 }
+        let own_tape = models.values().any(|model| model.network.executor() == Executor::Fast);
+        Stepper { stage, models, optimizers, wanted, accumulated, pieces: 0, own_tape }
     }
 
     /// Works on one batch. `lr_factor` is the schedule's; `norms` asks for gradient norms.
@@ -133,11 +137,16 @@ impl<'a> Stepper<'a> {
     ) -> Result<(), TrainError> {
         let into_model = updates_student(self.stage, phase);
         let mut staged: Vec<StagedIn> = vec![];
-        let mut parts: Vec<(Tensor, f64, usize)> = vec![];
+        let mut walk = Walk::new(self.own_tape);
+        let mut terms: Vec<(Tensor, f64)> = vec![];
+        let first = report.terms.len();
         for active in &phase.terms {
             self.forward_passes(&active.term, fields, moment, cache, report)?;
-            let ports = self.ports(&active.term, fields, moment, cache, into_model, &mut staged)?;
-            let given = active.term.part.run(moment, &ports)?;
+            let (ports, given) = walk.run(|| -> Result<_, TrainError> {
+                let ports = self.ports(&active.term, fields, moment, cache, into_model, &mut staged)?;
+                let given = active.term.part.run(moment, &ports)?;
+                Ok((ports, given))
+            })?;
             staged.extend(
                 given.staged.into_iter().map(|change| StagedIn { params: active.term.part.params().clone(), change }),
             );
@@ -152,16 +161,17 @@ impl<'a> Stepper<'a> {
                 }
                 report.terms.push(TermValue { name: active.term.label(&inner), raw, weight, gradient_norm: None });
                 report.total += weight * raw;
-                parts.push((tensor, weight, report.terms.len() - 1));
+                terms.push((tensor, weight));
             }
         }
         if norms {
-            for (tensor, weight, at) in &parts {
-                let gradients = self.gradients(phase, &weighted(tensor, *weight)?, cache)?;
-                report.terms[*at].gradient_norm = Some(optim::norm(gradients.values())?);
+            for (term, value) in terms.iter().zip(&mut report.terms[first..]) {
+                let gradients = self.gradients(phase, &walk, std::slice::from_ref(term), cache)?;
+                value.gradient_norm = Some(optim::norm(gradients.values())?);
             }
         }
-        let gradients = self.total_gradients(phase, &parts, cache)?;
+        let gradients = self.gradients(phase, &walk, &terms, cache)?;
+        drop((walk, terms));
         self.update(index, phase, gradients, lr_factor, update)?;
         for change in &staged {
             change.change.commit(&change.params)?;
@@ -180,37 +190,20 @@ impl<'a> Stepper<'a> {
         Ok(())
     }
 
-    fn total_gradients(
+    /// Gradients of the parameters that the phase updates, of a sum of weighted terms.
+    fn gradients(
         &self,
         phase: &PhasePlan,
-        parts: &[(Tensor, f64, usize)],
+        walk: &Walk,
+        terms: &[(Tensor, f64)],
         cache: &Cache,
     ) -> Result<Gradients, TrainError> {
-        let mut total: Option<Tensor> = None;
-        for (tensor, weight, _) in parts.iter().filter(|(_, weight, _)| *weight != 0.0) {
-            let part = weighted(tensor, *weight)?;
-            total = Some(match total {
-                Some(sum) => (sum + part)?,
-                None => part,
-            });
-        }
-        match total {
-            Some(total) => self.gradients(phase, &total, cache),
-            None => Ok(Gradients::new()),
-        }
-    }
-
-    /// Gradients of the parameters that the phase updates.
-    fn gradients(&self, phase: &PhasePlan, total: &Tensor, cache: &Cache) -> Result<Gradients, TrainError> {
-        let store = total.backward()?;
-        let mut of_tapes = vec![];
-        for tape in cache.values().filter_map(|forward| forward.tape.as_ref()) {
-            of_tapes.extend(tape.backward(&store)?);
-        }
+        let tapes = cache.values().filter_map(|forward| forward.tape.as_ref());
+        let (of_parts, of_tapes) = walk.gradients(terms, tapes)?;
         let mut gradients = Gradients::new();
         for member in phase.updates.iter().flat_map(|group| self.optimizers[*group].members()) {
             let Some(entry) = member.set.get(&member.name) else { continue };
-            let mut sum = store.get(entry.var.as_tensor()).map(Tensor::detach);
+            let mut sum = of_parts.get(entry.var.as_tensor()).map(Tensor::detach);
             for found in of_tapes.iter().filter(|found| found.is_of(&member.set, &member.name)) {
                 sum = Some(match sum {
                     Some(sum) => (sum + &found.value)?,
@@ -371,10 +364,6 @@ fn check_given(active: &ActiveTerm, given: &[(String, Tensor)]) -> Result<(), Tr
         let message = format!("planned the term `{name}` and did not give it");
         Err(OpError::Result { part: active.term.part.label().into(), message }.into())
     })
-}
-
-fn weighted(tensor: &Tensor, weight: f64) -> Result<Tensor, TrainError> {
-    Ok(if weight == 1.0 { tensor.clone() } else { tensor.affine(weight, 0.0)? })
 }
 
 fn scalar(tensor: &Tensor) -> Result<f64, TrainError> {

@@ -5,6 +5,7 @@
 mod elementwise;
 mod layers;
 mod products;
+mod record;
 mod reductions;
 mod tape;
 

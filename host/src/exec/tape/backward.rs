@@ -4,7 +4,7 @@ use super::buffer::Buffer;
 use super::record::{Frame, Tape};
 use super::value::{Value, copy_in, to_rows};
 use crate::ops::ParamSet;
-use candle_core::backprop::GradStore;
+use crate::ops::native::Gradients;
 use candle_core::{Device, Result, Tensor};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -93,13 +93,13 @@ pub(super) struct Backward<'a> {
     pub(super) carried: Carried,
     /// For the frame before.
     carries: Carried,
-    /// Gradients on candle's tape.
-    pub(super) store: &'a GradStore,
+    /// Gradients of the tapped points.
+    pub(super) store: &'a Gradients,
 }
 
 impl<'a> Backward<'a> {
     /// Walks back from the tapped points that `store` has gradients of, from the last frame to the first.
-    pub(super) fn run(tape: &'a Tape, store: &'a GradStore) -> Result<Vec<ParamGrad>> {
+    pub(super) fn run(tape: &'a Tape, store: &'a Gradients) -> Result<Vec<ParamGrad>> {
         let (mut found, mut carried) = (vec![], Carried::new());
         for frame in tape.frames.iter().rev() {
             let (params, slots, left) = (&tape.params, frame.nodes.iter().map(|_| None).collect(), frame.readers());

@@ -2,7 +2,7 @@
 
 use super::backward::{Back, Backward, ParamGrad};
 use crate::ops::ParamSet;
-use candle_core::backprop::GradStore;
+use crate::ops::native::Gradients;
 use candle_core::{Result, Var};
 use std::fmt;
 use std::rc::Rc;
@@ -41,7 +41,7 @@ impl Tape {
     ///
     /// # Errors
     /// A layer that runs on candle fails.
-    pub fn backward(&self, store: &GradStore) -> Result<Vec<ParamGrad>> {
+    pub fn backward(&self, store: &Gradients) -> Result<Vec<ParamGrad>> {
         Backward::run(self, store)
     }
 }

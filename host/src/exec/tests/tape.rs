@@ -4,7 +4,7 @@ use super::{assert_near, chain, kind, network, sample, start};
 use crate::exec::{Executor, Forward, Network, PassSpec};
 use crate::graph::{Graph, GraphBuilder, Source};
 use crate::model::{Frame, build_table};
-use crate::ops::{ParamKind, Staged, tests::flat};
+use crate::ops::{ParamKind, Staged, native, tests::flat};
 use candle_core::{DType as CandleType, Tensor};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -36,7 +36,7 @@ fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
 
 /// Gradients by parameter.
 fn gradients(net: &Network, found: &Forward, taps: &[&str]) -> BTreeMap<String, Vec<f64>> {
-    let store = objective(net, found, taps).backward().unwrap();
+    let store = objective(net, found, taps).backward().map(native::Gradients::from).unwrap();
     let of_tape = found.tape.iter().flat_map(|tape| tape.backward(&store).unwrap()).collect::<Vec<_>>();
     let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut add = |name: String, value: Tensor| {

@@ -3,6 +3,7 @@
 
 use super::samples::{Sample, all};
 use super::{flat, params, part};
+use crate::ops::native::{Gradients, Record};
 use crate::ops::{Moment, PortIn, TracePort, meta_of};
 use candle_core::{DType as CandleType, Tensor, Var};
 use serde_json::json;
@@ -88,7 +89,8 @@ fn on_bench(sample: &Sample) -> Found {
     (run.emitted("y").values.clone(), grads)
 }
 
-fn on_host(sample: &Sample) -> Found {
+/// On the tape that is our own, or on candle's.
+fn on_host(sample: &Sample, own: bool) -> Found {
     let part = part(&sdk::loss_entry::<Weighted>(), &sample.config(), params(CandleType::F64));
     let vars: Vec<Var> =
         (0..sample.inputs.len()).map(|input| Var::from_tensor(&sample.tensor(input)).unwrap()).collect();
@@ -99,8 +101,14 @@ fn on_host(sample: &Sample) -> Found {
     let moment = Moment::default();
     let symbols: Vec<TracePort> = vars.iter().enumerate().map(traced).collect();
     part.bind(&moment, &symbols).and_then(|()| part.trace(&moment, &symbols)).expect("traces");
-    let given = part.run(&moment, &vars.iter().enumerate().map(port).collect::<Vec<_>>()).expect("runs");
-    let grads = given.terms[0].1.backward().unwrap();
+    let mut record = Record::default();
+    let mut run = || part.run(&moment, &vars.iter().enumerate().map(port).collect::<Vec<_>>()).expect("runs");
+    let given = if own { record.during(run) } else { run() };
+    let term = &given.terms[0].1;
+    let grads = match own {
+        true => record.gradients(&[(term.clone(), term.ones_like().unwrap())]).unwrap(),
+        false => term.backward().map(Gradients::from).unwrap(),
+    };
     let of = |var: &Var| grads.get(var).map_or_else(|| vec![0.0; var.elem_count()], flat);
     let floats = vars.iter().filter(|var| var.dtype().is_float());
     (flat(&given.emitted[0].value), floats.map(of).collect())
@@ -116,12 +124,15 @@ fn assert_alike(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
 #[test]
 fn operation_equals_the_reference_in_values_and_gradients() {
     for sample in all().iter().filter(|sample| sample.op.outputs() == 1) {
-        let (host, bench) = (on_host(sample), on_bench(sample));
-        let what = format!("{} {:?}", sample.op.name(), sample.inputs);
+        let bench = on_bench(sample);
         let tolerance = if matches!(sample.op, Op::Cast { dtype: DType::F32 }) { 1e-6 } else { 1e-9 };
-        assert_alike(&what, &host.0, &bench.0, tolerance);
-        for (input, (got, wanted)) in host.1.iter().zip(&bench.1).enumerate() {
-            assert_alike(&format!("gradient {input} of {what}"), got, wanted, tolerance);
+        for own in [true, false] {
+            let host = on_host(sample, own);
+            let what = format!("{} {:?}, own tape: {own}", sample.op.name(), sample.inputs);
+            assert_alike(&what, &host.0, &bench.0, tolerance);
+            for (input, (got, wanted)) in host.1.iter().zip(&bench.1).enumerate() {
+                assert_alike(&format!("gradient {input} of {what}"), got, wanted, tolerance);
+            }
         }
     }
 }
