@@ -27,25 +27,41 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Names of the networks (`-` for none; without a student the teacher's forward is measured), batch.
+/// Names of the networks (`-` for none; without a student the teacher's forward is measured), batch, feature terms.
 struct Work {
     name: &'static str,
     teacher: &'static str,
     student: &'static str,
     batch: usize,
+    /// Layers that a mean squared error compares beside the softened logits: behind a 1x1 convolution, batch norm and ReLU.
+    features: &'static [&'static str],
 }
 
-const WORKS: [Work; 9] = [
-    Work { name: "kd-r56-r20-b64", teacher: "resnet56", student: "resnet20", batch: 64 },
-    Work { name: "kd-r56-r20-b128", teacher: "resnet56", student: "resnet20", batch: 128 },
-    Work { name: "kd-r32x4-r8x4-b64", teacher: "resnet32x4", student: "resnet8x4", batch: 64 },
-    Work { name: "kd-r32x4-mobile-b64", teacher: "resnet32x4", student: "mobilenet", batch: 64 },
-    Work { name: "alone-r20-b64", teacher: "-", student: "resnet20", batch: 64 },
-    Work { name: "alone-r20-b512", teacher: "-", student: "resnet20", batch: 512 },
-    Work { name: "alone-mobile-b64", teacher: "-", student: "mobilenet", batch: 64 },
-    Work { name: "teacher-r56-b64", teacher: "resnet56", student: "-", batch: 64 },
-    Work { name: "teacher-r32x4-b64", teacher: "resnet32x4", student: "-", batch: 64 },
+const WORKS: [Work; 11] = [
+    Work::of("kd-r56-r20-b64", "resnet56", "resnet20", 64, &[]),
+    Work::of("kd-r56-r20-b128", "resnet56", "resnet20", 128, &[]),
+    Work::of("kd-r32x4-r8x4-b64", "resnet32x4", "resnet8x4", 64, &[]),
+    Work::of("kd-r32x4-mobile-b64", "resnet32x4", "mobilenet", 64, &[]),
+    Work::of("kd-r20-b64-one", "resnet56", "resnet20", 64, &["layer3"]),
+    Work::of("kd-r20-b64-three", "resnet56", "resnet20", 64, &["layer1", "layer2", "layer3"]),
+    Work::of("alone-r20-b64", "-", "resnet20", 64, &[]),
+    Work::of("alone-r20-b512", "-", "resnet20", 512, &[]),
+    Work::of("alone-mobile-b64", "-", "mobilenet", 64, &[]),
+    Work::of("teacher-r56-b64", "resnet56", "-", 64, &[]),
+    Work::of("teacher-r32x4-b64", "resnet32x4", "-", 64, &[]),
 ];
+
+impl Work {
+    const fn of(
+        name: &'static str,
+        teacher: &'static str,
+        student: &'static str,
+        batch: usize,
+        features: &'static [&'static str],
+    ) -> Work {
+        Work { name, teacher, student, batch, features }
+    }
+}
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -84,7 +100,15 @@ fn compare(work: &Work, threads: &str, rounds: usize, rivals: &str) -> Outcome<(
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rival.py");
         let mut command = Command::new(python);
-        command.arg(script).args([work.teacher, work.student, &work.batch.to_string(), threads, mode, steps]);
+        command.arg(script).args([
+            work.teacher,
+            work.student,
+            &work.batch.to_string(),
+            threads,
+            mode,
+            steps,
+            &work.features.join(","),
+        ]);
         theirs.push((mode, Side::start(&mut command)?, vec![]));
     }
     let mut mine = vec![];
@@ -165,14 +189,19 @@ fn manifest_of(work: &Work) -> String {
     };
     let model = |name: &str, of: &str| format!("[models.{name}]\narch = {}\n", arch(of));
     let task = "terms.task = { use = \"cross_entropy\" }";
-    let both = "terms.task = { use = \"cross_entropy\", weight = 0.1 }\n\
-                terms.kd = { use = \"kd\", temperature = 4.0, weight = 0.9 }";
+    let mut both = "terms.task = { use = \"cross_entropy\", weight = 0.1 }\n\
+                    terms.kd = { use = \"kd\", temperature = 4.0, weight = 0.9 }"
+        .to_owned();
+    for layer in work.features {
+        let ends = format!("student = \"{layer}\", teacher = \"{layer}\", connector = \"conv_regressor\"");
+        both += &format!("\nterms.{layer} = {{ use = \"mse\", {ends} }}");
+    }
     let mut text = "manifest = 1\n[data]\nuse = \"digits\"\n".to_owned();
     if work.teacher != "-" {
         text += &(model("teacher", work.teacher) + &stage("teacher", "teacher", task));
     }
     if work.student != "-" {
-        let terms = if work.teacher == "-" { task } else { both };
+        let terms = if work.teacher == "-" { task } else { &both };
         text += &(model("student", work.student) + &stage("distil", "student", terms));
     }
     text

@@ -42,9 +42,16 @@ class ResNet(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.fc = nn.Linear(inner, classes)
 
-    def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.fc(self.blocks(x).mean((2, 3)))
+    def forward(self, x, features=()):
+        """Logits, and what the named stages of blocks give."""
+        x, found = F.relu(self.bn1(self.conv1(x)), inplace=True), []
+        per_stage = len(self.blocks) // 3
+        for at, block in enumerate(self.blocks):
+            x = block(x)
+            if (at + 1) % per_stage == 0 and f"layer{(at + 1) // per_stage}" in features:
+                found.append(x)
+        logits = self.fc(x.mean((2, 3)))
+        return (logits, found) if features else logits
 
 
 class Inverted(nn.Module):
@@ -94,33 +101,46 @@ def distil(student, teacher, labels):
     return 0.9 * soft + 0.1 * F.cross_entropy(student, labels)
 
 
+def regressor(channels):
+    """Of features of one size: RepDistiller's ConvReg."""
+    return nn.Sequential(nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
 def main():
     names, (batch, threads), mode, steps = sys.argv[1:3], map(int, sys.argv[3:5]), sys.argv[5], int(sys.argv[6])
+    features = sys.argv[7].split(",") if len(sys.argv) > 7 and sys.argv[7] else []
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     teacher, student = (None if name == "-" else network(name) for name in names)
     teacher = teacher and teacher.eval()
+    regressors = nn.ModuleList([regressor({"layer1": 16, "layer2": 32, "layer3": 64}[name]) for name in features])
     x, labels = torch.randn(batch, 3, 32, 32), torch.randint(0, 100, (batch,))
     if mode in ("channels_last", "bf16", "compile"):
         x = x.contiguous(memory_format=torch.channels_last)
+        regressors = regressors.to(memory_format=torch.channels_last)
         student = student and student.to(memory_format=torch.channels_last)
         teacher = teacher and teacher.to(memory_format=torch.channels_last)
     if mode == "compile":
         student, teacher = student and torch.compile(student), teacher and torch.compile(teacher)
-    optimizer = student and torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    trained = student and [*student.parameters(), *regressors.parameters()]
+    optimizer = student and torch.optim.SGD(trained, lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
     def step():
         if student is not None:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "bf16"):
-            soft = None
+            soft, wanted = None, []
             if teacher is not None:
                 with torch.no_grad():
-                    soft = teacher(x).float()
+                    soft = teacher(x, features) if features else teacher(x)
+                    soft, wanted = soft if features else (soft, [])
             if student is None:
                 return
-            logits = student(x).float()
-            loss = F.cross_entropy(logits, labels) if soft is None else distil(logits, soft, labels)
+            logits, found = student(x, features) if features else (student(x), [])
+            logits = logits.float()
+            loss = F.cross_entropy(logits, labels) if soft is None else distil(logits, soft.float(), labels)
+            for part, one, other in zip(regressors, found, wanted):
+                loss = loss + F.mse_loss(part(one).float(), other.float())
         loss.backward()
         optimizer.step()
 

@@ -2,50 +2,55 @@
 
 use crate::float::{Float, simd};
 use crate::parallel::{CHUNK, pieces, pieces2};
+use std::mem::MaybeUninit;
 
-/// `out[i] = f(x[i])`.
-pub fn map<T: Float>(x: &[T], out: &mut [T], f: impl Fn(T) -> T + Sync) {
-    assert_eq!(x.len(), out.len(), "map: lengths differ");
-    let work = out.len();
-    pieces(out, CHUNK, work, |index, out| {
-        let x = &x[index * CHUNK..][..out.len()];
+/// `len` elements, each written by `fill(offset, part)`, which gets all parts once.
+///
+/// Zeros that are overwritten at once would be a third of the work of a map.
+fn written<T: Float>(len: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
+    let mut out: Vec<T> = Vec::with_capacity(len);
+    pieces(&mut out.spare_capacity_mut()[..len], CHUNK, len, |index, part| fill(index * CHUNK, part));
+    // SAFETY: the maps below write each element of each part, and the parts are all of `len` elements.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// `f(x[i])`.
+pub fn map<T: Float>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    written(x.len(), |at, out| {
+        let x = &x[at..][..out.len()];
         simd(|| {
             for (out, x) in out.iter_mut().zip(x) {
-                *out = f(*x);
+                out.write(f(*x));
             }
         });
-    });
+    })
 }
 
-/// `out[i] = f(a[i], b[i])`.
-pub fn zip<T: Float>(a: &[T], b: &[T], out: &mut [T], f: impl Fn(T, T) -> T + Sync) {
-    assert!(a.len() == out.len() && b.len() == out.len(), "zip: lengths differ");
-    let work = out.len();
-    pieces(out, CHUNK, work, |index, out| {
-        let a = &a[index * CHUNK..][..out.len()];
-        let b = &b[index * CHUNK..][..out.len()];
+/// `f(a[i], b[i])`.
+pub fn zip<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    assert!(a.len() == b.len(), "zip: lengths differ");
+    written(a.len(), |at, out| {
+        let (a, b) = (&a[at..][..out.len()], &b[at..][..out.len()]);
         simd(|| {
             for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-                *out = f(*a, *b);
+                out.write(f(*a, *b));
             }
         });
-    });
+    })
 }
 
-/// `out[i] = f(a[i], b[i], c[i])`.
-pub fn zip3<T: Float>(a: &[T], b: &[T], c: &[T], out: &mut [T], f: impl Fn(T, T, T) -> T + Sync) {
-    assert!(a.len() == out.len() && b.len() == out.len() && c.len() == out.len(), "zip3: lengths differ");
-    let work = out.len();
-    pieces(out, CHUNK, work, |index, out| {
-        let a = &a[index * CHUNK..][..out.len()];
-        let b = &b[index * CHUNK..][..out.len()];
-        let c = &c[index * CHUNK..][..out.len()];
+/// `f(a[i], b[i], c[i])`.
+pub fn zip3<T: Float>(a: &[T], b: &[T], c: &[T], f: impl Fn(T, T, T) -> T + Sync) -> Vec<T> {
+    assert!(a.len() == b.len() && b.len() == c.len(), "zip3: lengths differ");
+    written(a.len(), |at, out| {
+        let (a, b, c) = (&a[at..][..out.len()], &b[at..][..out.len()], &c[at..][..out.len()]);
         simd(|| {
             for (((out, a), b), c) in out.iter_mut().zip(a).zip(b).zip(c) {
-                *out = f(*a, *b, *c);
+                out.write(f(*a, *b, *c));
             }
         });
-    });
+    })
 }
 
 /// `(first[i], second[i]) = f(a[i], b[i], c[i])`: both gradients of a binary operation in one pass.
@@ -71,12 +76,11 @@ mod tests {
     #[test]
     fn maps_over_many_pieces_touch_each_element_once() {
         let a: Vec<f64> = (0..100_003).map(f64::from).collect();
-        let mut out = vec![0.0; a.len()];
-        map(&a, &mut out, |x| x + 1.0);
+        let out = map(&a, |x| x + 1.0);
         assert!(out.iter().zip(&a).all(|(y, x)| *y == x + 1.0));
-        zip(&a, &a, &mut out, |x, y| x - 2.0 * y);
+        let out = zip(&a, &a, |x, y| x - 2.0 * y);
         assert!(out.iter().zip(&a).all(|(y, x)| *y == -x));
-        zip3(&a, &a, &a, &mut out, |x, y, z| x + y - z);
+        let mut out = zip3(&a, &a, &a, |x, y, z| x + y - z);
         assert_eq!(out, a);
         let mut second = out.clone();
         zip3_two([&a, &a, &a], &mut out, &mut second, |x, y, z| (x + y, y - z));

@@ -40,9 +40,36 @@ fn lanes_of_run<T: Float>(from: usize, len: usize, at: &impl Fn(usize) -> T) -> 
     partial[0]
 }
 
+/// Runs of one piece of work.
+const RUNS: usize = 16;
+
+/// As [`lanes`], to the bit, on all threads.
+#[inline(always)]
+fn lanes_on_threads<T: Float>(len: usize, at: impl Fn(usize) -> T + Sync) -> T {
+    if len <= RUNS * RUN {
+        return simd(|| lanes(len, at));
+    }
+    let mut runs = vec![0.0; len.div_ceil(RUN)];
+    pieces(&mut runs, RUNS, len, |index, runs| {
+        simd(|| {
+            for (run, sum) in runs.iter_mut().enumerate() {
+                let from = (index * RUNS + run) * RUN;
+                *sum = lanes_of_run(from, RUN.min(len - from), &at).wide();
+            }
+        });
+    });
+    T::of(runs.iter().sum())
+}
+
 /// Sum of all elements.
 pub fn sum<T: Float>(x: &[T]) -> T {
-    simd(|| lane_sum(x))
+    lanes_on_threads(x.len(), |i| x[i])
+}
+
+/// `sum_i (a[i] - b[i])^2`, to the bit what [`sum`] makes of the squares.
+pub fn squared_distance<T: Float>(a: &[T], b: &[T]) -> T {
+    let b = &b[..a.len()];
+    lanes_on_threads(a.len(), |i| (a[i] - b[i]) * (a[i] - b[i]))
 }
 
 /// [`sum`] for callers that are compiled for wide vectors already.

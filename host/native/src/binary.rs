@@ -1,5 +1,6 @@
 //! Elementwise functions of two or three tensors, with NumPy broadcasting: gradients are summed back to each input's shape.
 
+use super::last::{lies, lying, standing};
 use super::node::{Call, Element, Grads, Node, View, apply, apply_constant};
 use candle_core::{DType, Error, Result, Shape, Tensor};
 use stillhouse_kernels::Float;
@@ -44,28 +45,25 @@ impl<B: Binary> Node for Pair<B> {
     fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let (a, b) = (&ins[0], &ins[1]);
         let plan = meet(B::NAME, a.dims, b.dims)?;
-        let mut out = vec![<T as Float>::ZERO; plan.len()];
         if a.dims == b.dims {
-            zip(a.data, b.data, &mut out, |a, b| self.function.value(a, b));
-        } else {
-            plan.zip(a.data, b.data, &mut out, |a, b| self.function.value(a, b));
+            return Ok((zip(a.data, b.data, |a, b| self.function.value(a, b)), a.dims.to_vec()));
         }
+        let mut out = vec![<T as Float>::ZERO; plan.len()];
+        plan.zip(a.data, b.data, &mut out, |a, b| self.function.value(a, b));
         Ok((out, plan.dims().to_vec()))
     }
 
     fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
         let (a, b) = (&call.ins[0], &call.ins[1]);
         let f = &self.function;
-        let mut first = vec![<T as Float>::ZERO; call.grad.len()];
         if a.dims == b.dims && call.wanted != [true, true] {
-            let is_first = call.wanted[0];
-            if is_first {
-                zip3(a.data, b.data, call.grad, &mut first, |a, b, g| f.grads(a, b, g).0);
+            return Ok(if call.wanted[0] {
+                vec![Some(zip3(a.data, b.data, call.grad, |a, b, g| f.grads(a, b, g).0)), None]
             } else {
-                zip3(a.data, b.data, call.grad, &mut first, |a, b, g| f.grads(a, b, g).1);
-            }
-            return Ok(if is_first { vec![Some(first), None] } else { vec![None, Some(first)] });
+                vec![None, Some(zip3(a.data, b.data, call.grad, |a, b, g| f.grads(a, b, g).1))]
+            });
         }
+        let mut first = vec![<T as Float>::ZERO; call.grad.len()];
         let mut second = first.clone();
         let plan = meet(B::NAME, a.dims, b.dims)?;
         plan.zip_two([a.data, b.data, call.grad], &mut first, &mut second, |a, b, g| f.grads(a, b, g));
@@ -79,6 +77,9 @@ fn run<B: Binary>(function: B, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return if B::SMOOTH { function.composed(a, b) } else { function.composed(&a.detach(), &b.detach()) };
     }
     let plan = meet(B::NAME, a.dims(), b.dims())?;
+    if lies(&[a, b]) {
+        return standing(&run(function, &lying(a)?, &lying(b)?)?);
+    }
     let same = [a.dims() == plan.dims(), b.dims() == plan.dims()];
     let node = Pair { function, same };
     if B::SMOOTH { apply(node, &[a, b]) } else { apply_constant(node, &[a, b]) }
@@ -271,26 +272,15 @@ impl Node for Where {
     }
 
     fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)> {
-        let mut out = vec![<T as Float>::ZERO; ins[0].data.len()];
-        zip3(
-            ins[0].data,
-            ins[1].data,
-            ins[2].data,
-            &mut out,
-            |mask, a, b| {
-                if mask != <T as Float>::ZERO { a } else { b }
-            },
-        );
+        let [mask, a, b] = [0, 1, 2].map(|at| ins[at].data);
+        let out = zip3(mask, a, b, |mask, a, b| if mask != <T as Float>::ZERO { a } else { b });
         Ok((out, ins[0].dims.to_vec()))
     }
 
     fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
         let zero = <T as Float>::ZERO;
-        let part = |keep: bool| {
-            let mut grad = vec![zero; call.grad.len()];
-            zip(call.ins[0].data, call.grad, &mut grad, |mask, g| if (mask != zero) == keep { g } else { zero });
-            grad
-        };
+        let part =
+            |keep: bool| zip(call.ins[0].data, call.grad, |mask, g| if (mask != zero) == keep { g } else { zero });
         Ok(vec![None, call.wanted[1].then(|| part(true)), call.wanted[2].then(|| part(false))])
     }
 }

@@ -1,5 +1,6 @@
 //! Convolution and transposed convolution. Pairs are `[height, width]`.
 
+use super::last;
 use super::node::{Call, Element, Grads, Node, View, apply, elsewhere};
 use candle_core::{Error, Result, Tensor};
 use stillhouse_kernels::Float;
@@ -75,10 +76,8 @@ pub fn conv2d(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, options: &Conv2d) -
     if !x.device().is_cpu() {
         return stock(x, w, bias, options);
     }
-    match bias {
-        Some(bias) => apply(Conv(shape), &[x, w, bias]),
-        None => apply(Conv(shape), &[x, w]),
-    }
+    let ins: Vec<&Tensor> = [x, w].into_iter().chain(bias).collect();
+    if last::is_last_f32(x) { last::conv2d(shape, &ins) } else { apply(Conv(shape), &ins) }
 }
 
 fn refused(name: &str, error: impl std::fmt::Display) -> Error {
@@ -172,10 +171,8 @@ pub fn conv_transpose2d(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, options: 
     if !x.device().is_cpu() {
         return Err(elsewhere(name, x));
     }
-    match bias {
-        Some(bias) => apply(Transposed(shape), &[x, w, bias]),
-        None => apply(Transposed(shape), &[x, w]),
-    }
+    let ins: Vec<&Tensor> = [x, w].into_iter().chain(bias).collect();
+    if last::is_last_f32(x) { last::conv_transpose2d(shape, &ins) } else { apply(Transposed(shape), &ins) }
 }
 
 /// Holds the convolution whose input is this one's output.

@@ -25,7 +25,7 @@
 //! | [`scale_grad`], [`detach`] | gradient times the factor; none |
 //!
 //! The others ([`silu`], [`gelu`], [`sigmoid`], [`tanh`], [`softplus`], [`exp`], [`erf`], [`square`], [`recip`], [`neg`],
-//! arithmetic, [`sum`], [`mean`], [`var`], [`softmax`], [`log_softmax`], [`cross_entropy`], [`matmul`], [`conv2d`],
+//! arithmetic, [`sum`], [`mean`], [`var`], [`squared_distance`], [`softmax`], [`log_softmax`], [`cross_entropy`], [`matmul`], [`conv2d`],
 //! [`conv_transpose2d`], [`avg_pool2d`], [`adaptive_avg_pool2d`], [`resize_bilinear`], [`resize_nearest`],
 //! [`batch_norm_train`], [`batch_norm_eval`], [`layer_norm`], [`gather`], [`index_select`]) are smooth where they are finite.
 //!
@@ -46,8 +46,10 @@
 
 mod binary;
 mod conv;
+mod distance;
 mod gradients;
 mod index;
+mod last;
 mod linear;
 mod many;
 mod node;
@@ -65,6 +67,7 @@ mod tests;
 
 pub use binary::{add, div, eq, ge, gt, le, lt, maximum, minimum, mul, ne, smooth_l1, sub, where_cond};
 pub use conv::{Conv2d, ConvTranspose2d, conv_transpose2d, conv2d};
+pub use distance::squared_distance;
 pub use gradients::Gradients;
 pub use index::{gather, index_select};
 pub use linear::matmul;

@@ -66,6 +66,14 @@ pub(crate) struct Typed<'a, T> {
 }
 
 impl Element for f32 {
+    fn single(data: &[f32]) -> Option<&[f32]> {
+        Some(data)
+    }
+
+    fn of_single(data: Vec<f32>) -> Vec<f32> {
+        data
+    }
+
     fn user(op: &dyn ManyOp) -> Typed<'_, f32> {
         Typed {
             forward: Box::new(|ins, shapes, out| op.forward_f32(ins, shapes, out)),
@@ -75,6 +83,14 @@ impl Element for f32 {
 }
 
 impl Element for f64 {
+    fn single(_: &[f64]) -> Option<&[f32]> {
+        None
+    }
+
+    fn of_single(data: Vec<f32>) -> Vec<f64> {
+        data.into_iter().map(f64::from).collect()
+    }
+
     fn user(op: &dyn ManyOp) -> Typed<'_, f64> {
         Typed {
             forward: Box::new(|ins, shapes, out| op.forward_f64(ins, shapes, out)),

@@ -1,9 +1,9 @@
 //! One differentiable function of tensors as one node of a tape: the open record, or candle's.
 
+use super::record::{self, Back, Found, Inputs};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Error, Layout, Result, Shape, Storage, Tensor, WithDType,
 };
-use super::record::{self, Back, Found, Inputs};
 use smallvec::SmallVec;
 use stillhouse_kernels::Float;
 
@@ -11,6 +11,10 @@ use stillhouse_kernels::Float;
 pub(crate) trait Element: Float + WithDType {
     /// The user's functions for this type.
     fn user(op: &dyn super::many::ManyOp) -> super::many::Typed<'_, Self>;
+    /// The same elements, when they are `f32`.
+    fn single(data: &[Self]) -> Option<&[f32]>;
+    /// From `f32`.
+    fn of_single(data: Vec<f32>) -> Vec<Self>;
 }
 
 /// Contiguous elements and their shape.

@@ -1,5 +1,6 @@
 //! Batch norm with the statistics of the batch, and layer norm.
 
+use super::last;
 use super::node::{Call, Element, Grads, Node, View, apply, by_dtype, elsewhere, read, tensor};
 use candle_core::{Error, Result, Tensor};
 use stillhouse_kernels::Float;
@@ -32,6 +33,9 @@ pub fn batch_norm_train(x: &Tensor, w: Option<&Tensor>, b: Option<&Tensor>, eps:
     let count = dims[0] * dims[2];
     if count < 2 {
         return Err(Error::msg(format!("`{name}` got {:?}: a variance needs more than one value a channel", x.dims())));
+    }
+    if last::is_last_f32(x) {
+        return last::batch_norm_train(x, [w, b], eps, name);
     }
     let (mean, variance) = by_dtype!(x.dtype(), name, T => read::<T, _>(x, |x| {
         let (mut mean, mut variance) = (vec![<T as Float>::ZERO; dims[1]], vec![<T as Float>::ZERO; dims[1]]);
@@ -74,6 +78,9 @@ pub fn batch_norm_eval(
     let (dims, parameters) = checked(name, x, w, b)?;
     check_parameter(name, mean, dims[1])?;
     check_parameter(name, var, dims[1])?;
+    if last::is_last_f32(x) {
+        return last::batch_norm_eval(x, [mean, var], [w, b], eps, name);
+    }
     let wide = |t: &Tensor| t.detach().to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
     let (mean, var) = (wide(mean)?, wide(var)?);
     let rstd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();

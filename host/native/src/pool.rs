@@ -1,5 +1,6 @@
 //! Pooling and resizing of the last two dims of `[N, C, H, W]`.
 
+use super::last;
 use super::node::{Call, Element, Grads, Node, View, apply, elsewhere};
 use candle_core::{Error, Result, Tensor};
 use stillhouse_kernels::Float;
@@ -93,7 +94,7 @@ pub fn avg_pool2d(x: &Tensor, options: &Pool2d, count_include_pad: bool) -> Resu
             _ => Err(elsewhere("avg_pool2d with padding", x)),
         };
     }
-    apply(Mean { name: "avg_pool2d", average: Average::fixed(&shape, count_include_pad) }, &[x])
+    averaged("avg_pool2d", x, Average::fixed(&shape, count_include_pad))
 }
 
 /// Means over windows that tile the plane as evenly as they can: window `k` of `L -> l` is
@@ -114,7 +115,11 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: [usize; 2]) -> Result<Tensor> {
             _ => Err(elsewhere(name, x)),
         };
     }
-    apply(Mean { name, average }, &[x])
+    averaged(name, x, average)
+}
+
+fn averaged(name: &'static str, x: &Tensor, average: Average) -> Result<Tensor> {
+    if last::is_last_f32(x) { last::average(name, x, average) } else { apply(Mean { name, average }, &[x]) }
 }
 
 struct Mean {
@@ -171,7 +176,7 @@ fn resized(name: &'static str, x: &Tensor, output: [usize; 2], make: MakeResize)
     if !x.device().is_cpu() {
         return Err(elsewhere(name, x));
     }
-    apply(Resized { name, resize }, &[x])
+    if last::is_last_f32(x) { last::resized(name, x, resize) } else { apply(Resized { name, resize }, &[x]) }
 }
 
 struct Resized {

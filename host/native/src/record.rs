@@ -2,7 +2,7 @@
 //!
 //! While a [`Record`] is open on a thread, the functions of this crate compute as ever and note what they did there; nothing
 //! goes onto candle's tape. The walk back then adds each gradient where it is, without the zeros and sums, the sorting and the
-//! recursion of candle's. Variables, and whatever stands on candle's tape already, are where it ends ([`Gradients`]).
+//! recursion of candle's. Variables, watched tensors, and whatever stands on candle's tape already are where it ends.
 //!
 //! candle's own methods (`reshape`, `narrow`, ...) are not noted: their forms in this crate are.
 
@@ -70,7 +70,15 @@ impl Record {
         task()
     }
 
-    /// Gradients of the variables from those of some results, `(result, its gradient)`. What was noted stays, for another walk.
+    /// Wants the gradient of a tensor, although it is no variable.
+    pub fn watch(&mut self, tensor: &Tensor) {
+        if !self.slots.contains_key(&tensor.id()) {
+            let slot = self.new_slot(tensor);
+            self.leaves.push((slot, tensor.clone()));
+        }
+    }
+
+    /// Gradients of variables and watched tensors from those of some results, `(result, its gradient)`. What was noted stays, for another walk.
     ///
     /// # Errors
     /// A gradient of another shape than its result; a function that fails.
@@ -97,13 +105,13 @@ impl Record {
         self.of_leaves(&mut sums)
     }
 
-    /// Of variables as they are; for others the walk goes on along candle's tape.
+    /// Of what stands on candle's tape the walk goes on along it.
     fn of_leaves(&self, sums: &mut [Option<Tensor>]) -> Result<Gradients> {
         let mut found = Gradients::default();
         let mut onward: Option<Tensor> = None;
         for (slot, leaf) in &self.leaves {
             let Some(sum) = sums[*slot].take() else { continue };
-            if leaf.is_variable() {
+            if leaf.is_variable() || !leaf.track_op() {
                 found.add(leaf, sum)?;
                 continue;
             }

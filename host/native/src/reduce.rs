@@ -1,6 +1,8 @@
 //! Sums, means, extremes and normalisation along dims.
 
+use super::last::{dim_lying, is_last, lying, standing};
 use super::node::{Call, Element, Grads, Node, View, apply, by_dtype, elsewhere, read};
+use super::shape::reshape;
 use candle_core::{Error, Result, Shape, Tensor};
 use stillhouse_kernels::Float;
 use stillhouse_kernels::broadcast::{Broadcast, sum_to};
@@ -69,6 +71,10 @@ fn total(name: &'static str, x: &Tensor, over: &[usize], keepdim: bool, scale: f
     if !x.device().is_cpu() {
         let summed = x.sum_keepdim(over)?.reshape(dims)?;
         return super::unary::affine(&summed, scale, 0.0);
+    }
+    if is_last(x) {
+        let over: Vec<usize> = over.iter().map(|dim| dim_lying(*dim)).collect();
+        return reshape(&standing(&total(name, &lying(x)?, &over, true, scale)?)?, &dims);
     }
     apply(Total { name, kept, dims, scale }, &[x])
 }

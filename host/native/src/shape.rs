@@ -1,7 +1,7 @@
 //! The same elements in another order, number or type: candle's methods, noted in the open record.
 
-use super::reduce::sum;
 use super::record::{Back, Found, Inputs, is_open, note};
+use super::reduce::sum;
 use candle_core::{DType, Result, Tensor};
 use smallvec::smallvec;
 
@@ -66,6 +66,9 @@ fn noted(ins: &[&Tensor], out: Tensor, how: impl FnOnce() -> Move) -> Result<Ten
 /// # Errors
 /// Another number of elements.
 pub fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    if x.dims() == dims {
+        return Ok(x.clone());
+    }
     noted(&[x], x.reshape(dims)?, || Move::Reshape)
 }
 
@@ -114,6 +117,6 @@ pub fn cast(x: &Tensor, dtype: DType) -> Result<Tensor> {
 
 /// The same values as another tensor, which no record knows.
 pub(crate) fn apart(x: &Tensor) -> Tensor {
-    // A reshape shares the elements and is a tensor of its own.
-    x.reshape(x.dims()).map_or_else(|_| x.detach(), |apart| apart.detach())
+    // A view of all elements shares them and is a tensor of its own.
+    x.unsqueeze(0).and_then(|view| view.squeeze(0)).map_or_else(|_| x.detach(), |apart| apart.detach())
 }

@@ -1,5 +1,6 @@
 //! Elementwise functions of one tensor. Each keeps its shape and dtype.
 
+use super::last::{lies, lying, standing};
 use super::node::{Call, Element, Grads, Node, View, apply, apply_constant};
 use candle_core::{Result, Tensor};
 use stillhouse_kernels::Float;
@@ -25,15 +26,11 @@ impl<U: Unary> Node for Map<U> {
     }
 
     fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)> {
-        let mut out = vec![<T as Float>::ZERO; ins[0].data.len()];
-        map(ins[0].data, &mut out, |x| self.0.value(x));
-        Ok((out, ins[0].dims.to_vec()))
+        Ok((map(ins[0].data, |x| self.0.value(x)), ins[0].dims.to_vec()))
     }
 
     fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
-        let mut grad = vec![<T as Float>::ZERO; call.grad.len()];
-        zip3(call.ins[0].data, call.out, call.grad, &mut grad, |x, y, g| g * self.0.slope(x, y));
-        Ok(vec![Some(grad)])
+        Ok(vec![Some(zip3(call.ins[0].data, call.out, call.grad, |x, y, g| g * self.0.slope(x, y)))])
     }
 }
 
@@ -42,7 +39,13 @@ fn run<U: Unary>(function: U, x: &Tensor) -> Result<Tensor> {
         let x = if U::SMOOTH { x.clone() } else { x.detach() };
         return function.composed(&x);
     }
-    if U::SMOOTH { apply(Map(function), &[x]) } else { apply_constant(Map(function), &[x]) }
+    if !U::SMOOTH {
+        return apply_constant(Map(function), &[x]);
+    }
+    if lies(&[x]) {
+        return standing(&apply(Map(function), &[&lying(x)?])?);
+    }
+    apply(Map(function), &[x])
 }
 
 macro_rules! unary {
@@ -242,6 +245,9 @@ pub fn scale_grad(x: &Tensor, factor: f64) -> Result<Tensor> {
         let scaled = affine(x, factor, 0.0)?;
         return &scaled + (x - &scaled)?.detach();
     }
+    if lies(&[x]) {
+        return standing(&apply(ScaleGrad(factor), &[&lying(x)?])?);
+    }
     apply(ScaleGrad(factor), &[x])
 }
 
@@ -258,8 +264,6 @@ impl Node for ScaleGrad {
 
     fn backward<T: Element>(&self, call: &Call<'_, T>) -> Result<Grads<T>> {
         let factor = <T as Float>::of(self.0);
-        let mut grad = vec![<T as Float>::ZERO; call.grad.len()];
-        map(call.grad, &mut grad, |g| g * factor);
-        Ok(vec![Some(grad)])
+        Ok(vec![Some(map(call.grad, |g| g * factor))])
     }
 }

@@ -24,6 +24,8 @@ pub struct PassSpec {
     /// Full names of parameters that take no gradient; a normalisation or module whose parameters are all among them runs
     /// as in evaluation and keeps its statistics.
     pub frozen: HashSet<String>,
+    /// Convolutions of a folded network round weights and inputs to bf16, where the processor multiplies them.
+    pub bf16: bool,
 }
 
 /// A change of a buffer, with its owner.

@@ -60,7 +60,7 @@ pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_co
 pub use document::Manifest;
 pub use duration::Duration;
 pub use load::{LoadError, load, load_str};
-pub use model::{Arch, Config, Input, Layer, Model, PartUse};
+pub use model::{Arch, Config, FrozenPrecision, Input, Layer, Model, PartUse};
 pub use nearest::nearest;
 pub use one_or_many::OneOrMany;
 pub use optimizer::Optimizer;

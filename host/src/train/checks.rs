@@ -6,6 +6,7 @@ use super::problem::known_hint;
 use super::setup::Setup;
 use super::term::Read;
 use crate::data::DataSet;
+use crate::exec::Executor;
 use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, Stage};
 
 /// The metric that every stage has: the weighted sum of its terms.
@@ -48,6 +49,18 @@ fn check_metric(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet
     if counts && name != OBJECTIVE && set.test.field(crate::data::LABEL).is_none() {
         let message = format!("the metric `{name}` needs labels, which the data does not have");
         found.push(Diagnostic::error(message).at(&at, Part::Value).hint("write `best = { metric = \"objective\" }`"));
+    }
+}
+
+/// Rounding is for the fast executor.
+pub(super) fn check_frozen(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
+    let models = run.models.values().filter(|model| model.bf16 && model.network.executor() != Executor::Fast);
+    for model in models {
+        let message = format!("model `{}` is not rounded to bf16: candle runs it", model.name);
+        let at = ManifestPath::of(["models", &model.origin, "frozen"]);
+        let hint = "that is for the fast executor: `executor = \"fast\"`, on the CPU in float32";
+        let warning = Diagnostic::warning(message).at(&at, Part::Value);
+        found.push(if setup.sources.is_written(&at) { warning.hint(hint) } else { warning });
     }
 }
 

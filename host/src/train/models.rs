@@ -26,6 +26,8 @@ pub struct Model {
     pub data: String,
     /// What it sees of a sample.
     pub view: ViewSpec,
+    /// Convolutions round to bf16 in stages that do not train it.
+    pub bf16: bool,
 }
 
 /// Builds networks.
@@ -59,7 +61,8 @@ impl ModelBuilder<'_> {
             manifest::Executor::Auto | manifest::Executor::Fast => Executor::Fast,
         };
         let network = Network::new(name, graph, params, entry.over_time, modules).at_path(&path)?.run_by(executor);
-        Ok(Model { name: name.into(), origin: origin.into(), network: Rc::new(network), data: data.into(), view })
+        let bf16 = entry.frozen == manifest::FrozenPrecision::Bf16;
+        Ok(Model { name: name.into(), origin: origin.into(), network: Rc::new(network), data: data.into(), view, bf16 })
     }
 
     /// What the model sees: its own size, channels and normalisation; the training part's statistics where it gives none.

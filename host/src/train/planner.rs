@@ -32,6 +32,7 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
             Err(problem) => found.extend(Diagnostics::from(problem)),
         }
     }
+    checks::check_frozen(setup, &run, &mut found);
     check_weights(setup, &run, &mut found);
     if found.has_errors() {
         return Err(found);

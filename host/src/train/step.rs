@@ -10,6 +10,7 @@ use super::term::{BoundTerm, Read};
 use super::walk::Walk;
 use crate::exec::{Executor, Forward, PassSpec, StagedIn};
 use crate::graph::Source;
+use crate::ops::native;
 use crate::ops::{Emitted, Moment, OpError, PortIn};
 use candle_core::Tensor;
 use indexmap::IndexMap;
@@ -142,6 +143,9 @@ impl<'a> Stepper<'a> {
         let first = report.terms.len();
         for active in &phase.terms {
             self.forward_passes(&active.term, fields, moment, cache, report)?;
+            if into_model {
+                self.student_taps(&active.term, cache).for_each(|tap| walk.watch(tap));
+            }
             let (ports, given) = walk.run(|| -> Result<_, TrainError> {
                 let ports = self.ports(&active.term, fields, moment, cache, into_model, &mut staged)?;
                 let given = active.term.part.run(moment, &ports)?;
@@ -272,6 +276,7 @@ impl<'a> Stepper<'a> {
                 reverse_time: plan.reverse_time,
                 want: self.wanted.get(pass).cloned().unwrap_or_default(),
                 frozen,
+                bf16: !plan.track && model.bf16,
             };
             let mut forward = model.network.forward(input, &spec, moment)?;
             let name = &model.name;
@@ -280,6 +285,16 @@ impl<'a> Stepper<'a> {
             cache.insert(pass.clone(), forward);
         }
         Ok(())
+    }
+
+    /// What a term reads of passes that gradients go back over.
+    fn student_taps<'c>(&self, term: &BoundTerm, cache: &'c Cache) -> impl Iterator<Item = &'c Tensor> {
+        let ports = term.ports.iter().filter(|port| matches!(port.from, From::Student));
+        let taps = ports.flat_map(|port| &port.reads).filter_map(|read| match read {
+            Read::Tap { pass, point, .. } if self.stage.passes[pass].track => cache.get(pass)?.taps.get(point),
+            _ => None,
+        });
+        taps.flatten().collect::<Vec<_>>().into_iter()
     }
 
     /// Values of the ports, connectors applied. Where the phase does not update a model, its values carry no gradient.
@@ -294,7 +309,7 @@ impl<'a> Stepper<'a> {
     ) -> Result<Vec<PortIn<'t>>, TrainError> {
         let raw = |port: &super::term::BoundPort, read: &Read| -> Vec<Tensor> {
             let student = matches!(port.from, From::Student | From::StudentParameter) && into_model;
-            let finish = |tensor: &Tensor| if student { tensor.clone() } else { tensor.detach() };
+            let finish = |tensor: &Tensor| if student { tensor.clone() } else { native::detach(tensor) };
             match read {
                 Read::Tap { pass, point, .. } => {
                     let frames = cache
@@ -349,7 +364,7 @@ fn connect(
     let mut x = value.clone();
     for part in &connector.chain {
         let ports: Vec<PortIn<'_>> =
-            std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &end.detach()))).collect();
+            std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &native::detach(end)))).collect();
         let given = part.run(moment, &ports)?;
         staged.extend(given.staged.into_iter().map(|change| StagedIn { params: part.params().clone(), change }));
         x = given.output.unwrap_or(x);

@@ -27,6 +27,13 @@ impl Walk {
         }
     }
 
+    /// Wants the gradient of a tapped point.
+    pub(super) fn watch(&mut self, tap: &Tensor) {
+        if let Some(record) = &mut self.record {
+            record.watch(tap);
+        }
+    }
+
     /// Gradients of variables and of the networks' parameters, of the sum of weighted terms.
     pub(super) fn gradients<'t>(
         &self,
@@ -43,7 +50,8 @@ impl Walk {
                 record.gradients(&starts)?
             }
             None => {
-                let term = |(term, weight): &(Tensor, f64)| if *weight == 1.0 { Ok(term.clone()) } else { term * *weight };
+                let term =
+                    |(term, weight): &(Tensor, f64)| if *weight == 1.0 { Ok(term.clone()) } else { term * *weight };
                 let total = weighted.map(term).reduce(|sum, term| sum? + term?).transpose()?;
                 total.map_or_else(|| Ok(Gradients::default()), |total| total.backward().map(Gradients::from))?
             }

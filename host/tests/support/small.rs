@@ -64,7 +64,8 @@ pub fn with_teacher(
     let network = Network::new("teacher", graph, params, false, BTreeMap::new()).expect("fits");
     let old = &run.models["teacher"];
     let (data, view) = (old.data.clone(), old.view.clone());
-    let model = Model { name: "teacher".into(), origin: "teacher".into(), network: Rc::new(network), data, view };
+    let (name, network) = ("teacher".to_owned(), Rc::new(network));
+    let model = Model { name: name.clone(), origin: name, network, data, view, bf16: false };
     let mut models = run.models.clone();
     models.insert("teacher".into(), Rc::new(model));
     models

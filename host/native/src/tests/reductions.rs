@@ -1,7 +1,7 @@
 //! Sums, extremes, softmax, cross-entropy.
 
 use super::super::*;
-use super::{assert_at, assert_differentiable, assert_near, random, row, values};
+use super::{assert_at, assert_differentiable, assert_near, gradients, random, row, values};
 use candle_core::{DType, Device, Tensor};
 
 #[test]
@@ -98,4 +98,25 @@ fn cross_entropy_bad_labels_are_errors() {
     assert!(of(&[-1, 0]).is_err() && of(&[0]).is_err());
     let real = random(1, &[2]);
     assert!(cross_entropy(&logits, &real, 0.0, Reduction::Mean).is_err());
+}
+
+#[test]
+fn squared_distance_is_to_the_bit_what_the_parts_make() {
+    for dims in [&[3, 4][..], &[70_001], &[1], &[2, 3, 40, 50]] {
+        for dtype in [DType::F32, DType::F64] {
+            let [a, b] = [1, 2].map(|seed| random(seed, dims).to_dtype(dtype).unwrap());
+            let all: Vec<usize> = (0..dims.len()).collect();
+            let scale = 1.0 / a.elem_count() as f64;
+            let whole = |x: &[Tensor]| squared_distance(&x[0], &x[1], scale);
+            let parts = |x: &[Tensor]| mean(&square(&sub(&x[0], &x[1])?)?, &all, false);
+            let inputs = [a, b];
+            let [(got, got_grads), (wanted, wanted_grads)] = [gradients(&whole, &inputs), gradients(&parts, &inputs)];
+            assert_eq!(values(&got), values(&wanted));
+            for (got, wanted) in got_grads.iter().zip(&wanted_grads) {
+                assert_eq!(values(got), values(wanted));
+            }
+        }
+    }
+    let error = squared_distance(&random(1, &[2]), &random(2, &[3]), 1.0).unwrap_err().to_string();
+    assert!(error.contains("[2]") && error.contains("[3]"), "{error}");
 }

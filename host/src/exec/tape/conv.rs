@@ -22,8 +22,8 @@ pub(crate) struct Packs {
     version: Option<u64>,
     backward: Packed,
     pub(super) folded: Folded,
-    /// The version of the parameters, and the batch norm, that `folded` holds.
-    pub(super) folded_of: Option<(u64, Option<usize>)>,
+    /// The version of the parameters, the batch norm and the rounding that `folded` holds.
+    pub(super) folded_of: Option<(u64, Option<usize>, bool)>,
 }
 
 /// The geometry of a convolution, and which way it is read.
@@ -68,6 +68,11 @@ impl Geometry {
         } else {
             conv::pack_winograd(&self.shape, weights, packed);
         }
+    }
+
+    /// For the forward of what is no transposed one.
+    pub(super) fn pack_bf16(&self, weights: &[f32], packed: &mut Packed) {
+        conv::pack_bf16(&self.shape, weights, packed);
     }
 
     pub(super) fn forward(

@@ -38,7 +38,7 @@ pub(super) fn run(run: &mut Run<'_>, index: usize, kind: &LayerKind, x: &Value) 
     let geometry = Geometry::new(kind, x)?;
     let packs = run.network.packs(index);
     let mut packs = packs.borrow_mut();
-    let of = Some((run.network.params.version(), chain.norm));
+    let of = Some((run.network.params.version(), chain.norm, run.spec.bf16));
     if packs.folded_of != of {
         fold(run, index, chain.norm, &geometry, &mut packs.folded)?;
         packs.folded_of = of;
@@ -104,7 +104,11 @@ fn fold(run: &Run<'_>, index: usize, norm: Option<usize>, geometry: &Geometry, f
         });
         folded.bias.iter_mut().zip(scale).zip(shift).for_each(|((bias, scale), shift)| *bias = *bias * scale + shift);
     }
-    geometry.pack(&weights, &mut folded.packed, true);
+    if run.spec.bf16 {
+        geometry.pack_bf16(&weights, &mut folded.packed);
+    } else {
+        geometry.pack(&weights, &mut folded.packed, true);
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
 use crate::graph::{LayerKind, Source, parameter_name};
 use crate::ops::slices::read;
 use crate::ops::{Moment, ParamKind, Staged};
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::Activation;
@@ -37,8 +37,8 @@ pub(super) struct Run<'a> {
     channels: Vec<usize>,
     pub(super) out: Forward,
     pub(super) states: States,
-    /// Points with their variables on candle's tape.
-    pub(super) leaves: Vec<(usize, Var)>,
+    /// Points with the tensors that stand for them.
+    pub(super) leaves: Vec<(usize, Tensor)>,
 }
 
 /// What a layer gave: its value, and its way back where something before it is trained.
@@ -334,11 +334,9 @@ impl<'a> Run<'a> {
         for point in &self.spec.want {
             let Source::Layer(index) = point else { continue };
             let Some(value) = self.values[*index].take() else { continue };
-            let mut tensor = value.to_tensor()?;
+            let tensor = value.to_tap()?;
             if self.wants[*index] {
-                let leaf = Var::from_tensor(&tensor)?;
-                tensor = leaf.as_tensor().clone();
-                leaves.push((*index, leaf));
+                leaves.push((*index, tensor.clone()));
             }
             self.out.taps.entry(point.clone()).or_default().push(tensor);
         }

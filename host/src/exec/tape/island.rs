@@ -33,7 +33,7 @@ pub(super) fn run(run: &mut Run<'_>, index: usize) -> Result<Made> {
         Island::new(index, output, params, format!("{path}."))?
     };
     // A tapped inner value of a module is on candle's tape: its gradient comes to these by itself.
-    run.leaves.extend(leaves.iter().cloned());
+    run.leaves.extend(leaves.iter().map(|(below, leaf): &(usize, Var)| (*below, leaf.as_tensor().clone())));
     island.leaves = leaves;
     Ok((island.like.clone(), Some(Box::new(island))))
 }

@@ -8,8 +8,8 @@
 //!
 //! A network without gradients in evaluation has batch norm, sum and activation folded into its convolutions ([`fold`]).
 //!
-//! Tapped points leave as variables of candle's tape: parts and losses run there, and the gradients of these variables are
-//! where the walk back starts ([`Tape::backward`]). A layer without a kernel, and a module, is an island on candle in the
+//! Tapped points leave as tensors, maps still channels last: parts run on them under a record, and the gradients that it finds
+//! for them are where the walk back starts ([`Tape::backward`]). A layer without a kernel, and a module, is an island on candle in the
 //! middle of the tape ([`island`]).
 
 mod attention;

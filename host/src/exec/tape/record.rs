@@ -3,7 +3,7 @@
 use super::backward::{Back, Backward, ParamGrad};
 use crate::ops::ParamSet;
 use crate::ops::native::Gradients;
-use candle_core::{Result, Var};
+use candle_core::{Result, Tensor};
 use std::fmt;
 use std::rc::Rc;
 
@@ -23,8 +23,8 @@ pub struct Tape {
 /// One run of the graph. Points are its layers, by index.
 pub(super) struct Frame {
     pub(super) nodes: Vec<Option<Node>>,
-    /// Tapped points, as variables of candle's tape.
-    pub(super) leaves: Vec<(usize, Var)>,
+    /// Points that parts read or islands start from, as the tensors that these read.
+    pub(super) leaves: Vec<(usize, Tensor)>,
     /// The batch norm whose output, or whose output behind an activation, a point is.
     pub(super) norm_of: Vec<Option<usize>>,
     pub(super) channels: Vec<usize>,

@@ -4,6 +4,7 @@ use super::buffer::Buffer;
 use crate::ops::slices::read;
 use candle_core::{Device, Result, Tensor};
 use std::rc::Rc;
+use stillhouse_kernels::nhwc::activation::scaled;
 use stillhouse_kernels::nhwc::norm::{Statistics, apply};
 use stillhouse_kernels::nhwc::{Activation, Load, layout};
 
@@ -71,6 +72,15 @@ impl Value {
         Tensor::from_vec(to_rows(&stored.raw, &stored.shape), &*self.shape, &Device::Cpu)
     }
 
+    /// The same for a tap: a map keeps its place in memory, the tensor's strides say so.
+    pub(super) fn to_tap(&self) -> Result<Tensor> {
+        let Some([batch, channels, _]) = planes(&self.shape) else { return self.to_tensor() };
+        let mut rows = vec![0.0; self.raw.len()];
+        apply(self.load(), None, Activation::None, channels, &mut rows);
+        let [height, width] = self.plane();
+        Tensor::from_vec(rows, (batch, height, width, channels), &Device::Cpu)?.permute((0, 3, 1, 2))
+    }
+
     pub(super) fn from_tensor(tensor: &Tensor) -> Result<Value> {
         let mut buffer = Buffer::new(tensor.elem_count());
         copy_in(tensor, &mut buffer, false)?;
@@ -101,12 +111,18 @@ pub(super) fn from_rows(rows: &[f32], shape: &[usize], out: &mut [f32], accumula
         Some(dims @ [_, channels, pixels]) if channels > 1 && pixels > 1 => {
             layout::nchw_to_nhwc(rows, dims, out, accumulate);
         }
-        _ => stillhouse_kernels::nhwc::activation::scaled(rows, 1.0, out, accumulate),
+        _ => scaled(rows, 1.0, out, accumulate),
     }
 }
 
 /// A tensor's values into a buffer of the same shape.
 pub(super) fn copy_in(tensor: &Tensor, out: &mut [f32], accumulate: bool) -> Result<()> {
+    if tensor.rank() == 4 && !tensor.is_contiguous() {
+        let lying = tensor.permute((0, 2, 3, 1))?;
+        if lying.is_contiguous() {
+            return read(&lying, |values| scaled(values, 1.0, out, accumulate));
+        }
+    }
     let tensor = tensor.contiguous()?;
     read(&tensor, |values| from_rows(values, tensor.dims(), out, accumulate))
 }

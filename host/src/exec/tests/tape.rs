@@ -24,19 +24,24 @@ pub(super) fn both(graph: &Graph) -> [Network; 2] {
     [fast, slow]
 }
 
-/// Sum of the taps, each element with its own factor.
-fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
+/// Gradients of the sum of the taps, each element with its own factor.
+fn objective(net: &Network, found: &Forward, taps: &[&str]) -> native::Gradients {
     let values = taps.iter().flat_map(|tap| &found.taps[&net.graph.tap(tap).expect("a tap")]);
-    let terms = values.enumerate().map(|(at, value)| {
+    let mut record = native::Record::default();
+    let term = |(at, value): (usize, &Tensor)| {
+        record.watch(value);
         let factors = sample(value.dims(), 31 + at).to_dtype(value.dtype()).unwrap();
-        (value * factors).unwrap().sum_all().unwrap()
-    });
-    terms.reduce(|a, b| (a + b).unwrap()).expect("a tap")
+        let dims: Vec<usize> = (0..value.rank()).collect();
+        record.during(|| native::sum(&native::mul(value, &factors).unwrap(), &dims, false)).unwrap()
+    };
+    let terms: Vec<Tensor> = values.enumerate().map(term).collect();
+    let start = |term: Tensor| (term.clone(), term.ones_like().unwrap());
+    record.gradients(&terms.into_iter().map(start).collect::<Vec<_>>()).unwrap()
 }
 
 /// Gradients by parameter.
 fn gradients(net: &Network, found: &Forward, taps: &[&str]) -> BTreeMap<String, Vec<f64>> {
-    let store = objective(net, found, taps).backward().map(native::Gradients::from).unwrap();
+    let store = objective(net, found, taps);
     let of_tape = found.tape.iter().flat_map(|tape| tape.backward(&store).unwrap()).collect::<Vec<_>>();
     let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut add = |name: String, value: Tensor| {
@@ -85,7 +90,7 @@ fn compare_nets(nets: &[Network; 2], shape: &[usize], case: &Case<'_>) {
     let is_frozen = |name: &&String| case.frozen.iter().any(|prefix| name.starts_with(prefix));
     let frozen: HashSet<String> = names.iter().filter(is_frozen).cloned().collect();
     let reverse_time = case.reverse_time;
-    let spec = PassSpec { training: case.training, track: true, want, frozen, reverse_time };
+    let spec = PassSpec { training: case.training, track: true, want, frozen, reverse_time, bf16: false };
     let found = nets.each_ref().map(|net| {
         let x = sample(shape, 3).to_dtype(net.params.float()).unwrap();
         net.forward(&x, &spec, &start()).unwrap_or_else(|error| panic!("{error}"))
@@ -272,6 +277,23 @@ fn folded_network_equals_candle_at_the_output_and_at_taps() {
             taps.iter().zip(fast.iter().zip(&slow)).for_each(|(tap, (fast, slow))| assert_near(tap, fast, slow, 3e-4));
         }
     }
+}
+
+#[test]
+fn folded_network_in_bf16_stays_within_its_rounding() {
+    let [fast, _] = both(&resnet());
+    let shape: Vec<usize> = std::iter::once(3).chain(fast.graph.input.iter().copied()).collect();
+    let run = |bf16: bool| {
+        let spec = PassSpec { bf16, ..super::spec(&fast, &["logits"]) };
+        let found = fast.forward(&sample(&shape, 9), &spec, &start()).unwrap();
+        flat(&super::tap(&fast, &found, "logits"))
+    };
+    let [single, rounded, again] = [run(false), run(true), run(false)];
+    assert_eq!(single, again, "the weights are packed anew for each");
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let error = norm(&mut single.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut single.iter().copied());
+    assert!(error < 0.02, "{error}");
+    assert_eq!(error > 0.0, stillhouse_kernels::nhwc::conv::has_bf16(), "rounds where the processor multiplies bf16");
 }
 
 #[test]

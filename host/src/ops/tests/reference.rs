@@ -102,7 +102,7 @@ fn on_host(sample: &Sample, own: bool) -> Found {
     let symbols: Vec<TracePort> = vars.iter().enumerate().map(traced).collect();
     part.bind(&moment, &symbols).and_then(|()| part.trace(&moment, &symbols)).expect("traces");
     let mut record = Record::default();
-    let mut run = || part.run(&moment, &vars.iter().enumerate().map(port).collect::<Vec<_>>()).expect("runs");
+    let run = || part.run(&moment, &vars.iter().enumerate().map(port).collect::<Vec<_>>()).expect("runs");
     let given = if own { record.during(run) } else { run() };
     let term = &given.terms[0].1;
     let grads = match own {

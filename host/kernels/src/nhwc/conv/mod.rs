@@ -30,7 +30,9 @@ mod wide;
 mod winograd;
 
 pub use drive::{backward, backward_transposed, forward, forward_transposed};
-pub use pack::{Packed, bf16_is_fast, pack_backward, pack_bf16, pack_forward, pack_winograd, pack_winograd_backward};
+pub use pack::{
+    Packed, bf16_is_fast, has_bf16, pack_backward, pack_bf16, pack_forward, pack_winograd, pack_winograd_backward,
+};
 
 pub use crate::conv::{ConvShape, Window};
 

@@ -64,6 +64,11 @@ pub fn pack_bf16(shape: &ConvShape, weights: &[f32], packed: &mut Packed) {
     plan.pair();
 }
 
+/// Whether [`pack_bf16`] rounds on this processor.
+pub fn has_bf16() -> bool {
+    has_pairs(Level::current())
+}
+
 /// Whether [`pack_bf16`] is faster than [`pack_forward`] on this processor. On some the instructions exist but are slow.
 pub fn bf16_is_fast() -> bool {
     pairs_are_fast()

@@ -4,6 +4,8 @@
 //! reads values. So the boundary is crossed once for each combination of shapes, and the first crossing is compared with its
 //! repetition, bit by bit, before a repetition counts.
 
+mod merge;
+
 use super::eager::{meta_of, run as run_op, to_bytes};
 use super::fused::FusedOp;
 use super::params::ParamSet;
@@ -20,11 +22,16 @@ const MOST: usize = 8;
 type Nodes = SmallVec<[usize; 4]>;
 
 enum Make {
-    Port { port: usize, value: usize },
+    Port {
+        port: usize,
+        value: usize,
+    },
     State(String),
     Constant(Tensor),
     Op(Op),
     Fused(FusedOp),
+    /// `factor * sum (a - b)^2`.
+    SquaredDistance(f64),
 }
 
 struct Step {
@@ -124,6 +131,8 @@ impl Graph {
         };
         let outputs: Vec<Output> = traced.results.iter().map(output).collect();
         let mut steps = steps(trace, ports)?;
+        let metas: Vec<Meta> = trace.nodes().map(|(_, meta)| meta.clone()).collect();
+        merge::distances(&mut steps, &outputs, &metas);
         note_last_readers(&mut steps, &outputs);
         Some(Graph { steps, outputs, nodes: trace.nodes().len() })
     }
@@ -155,6 +164,9 @@ impl Step {
             Make::Constant(value) => smallvec::smallvec![value.clone()],
             Make::Op(op) => run_op(op, &inputs, params.device())?.into(),
             Make::Fused(op) => smallvec::smallvec![op.run(&inputs)?],
+            Make::SquaredDistance(factor) => {
+                smallvec::smallvec![super::native::squared_distance(inputs[0], inputs[1], *factor)?]
+            }
         })
     }
 }
