@@ -10,6 +10,8 @@ pub(crate) fn has_kernel(kind: &LayerKind, rank: usize) -> bool {
         LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. } | LayerKind::Pad { .. } | LayerKind::Tokens => is_map,
         LayerKind::MaxPool { .. } | LayerKind::AvgPool { .. } | LayerKind::AdaptiveAvgPool { .. } => is_map,
         LayerKind::GlobalAvgPool | LayerKind::Resize { .. } => is_map,
+        LayerKind::ConvLstm { .. } | LayerKind::SpaceToDepth { .. } | LayerKind::DepthToSpace { .. } => is_map,
+        LayerKind::Lstm { .. } | LayerKind::Gru { .. } => rank == 2,
         LayerKind::BatchNorm { .. } | LayerKind::Concat | LayerKind::Softmax => has_channels,
         LayerKind::LayerNorm { .. } | LayerKind::Linear { .. } => matches!(rank, 2 | 3),
         LayerKind::SelfAttention { .. } => rank == 3,

@@ -25,7 +25,7 @@ pub(super) fn both(graph: &Graph) -> [Network; 2] {
 }
 
 /// Sum of the taps, each element with its own factor.
-fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
+pub(super) fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
     let values = taps.iter().flat_map(|tap| &found.taps[&net.graph.tap(tap).expect("a tap")]);
     let terms = values.enumerate().map(|(at, value)| {
         let factors = sample(value.dims(), 31 + at).to_dtype(value.dtype()).unwrap();
@@ -35,7 +35,7 @@ fn objective(net: &Network, found: &Forward, taps: &[&str]) -> Tensor {
 }
 
 /// Gradients by parameter.
-fn gradients(net: &Network, found: &Forward, taps: &[&str]) -> BTreeMap<String, Vec<f64>> {
+pub(super) fn gradients(net: &Network, found: &Forward, taps: &[&str]) -> BTreeMap<String, Vec<f64>> {
     let store = objective(net, found, taps).backward().unwrap();
     let of_tape = found.tape.iter().flat_map(|tape| tape.backward(&store).unwrap()).collect::<Vec<_>>();
     let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
