@@ -56,8 +56,11 @@ pub struct Network {
     pub shapes: Vec<Vec<usize>>,
     /// What runs it.
     executor: Executor,
-    packs: RefCell<HashMap<(usize, usize), Rc<RefCell<Packs>>>>,
+    packs: RefCell<AllPacks>,
 }
+
+/// Packed weights by layer and, where it has some, by convolution.
+type AllPacks = HashMap<(usize, usize), Rc<RefCell<Packs>>>;
 
 /// What runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

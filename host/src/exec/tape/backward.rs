@@ -130,7 +130,7 @@ impl<'a> Backward<'a> {
         let hidden: Vec<usize> =
             self.behind.keys().filter(|(_, name)| *name == HIDDEN).map(|(layer, _)| *layer).collect();
         for layer in hidden {
-            if let Some(gradient) = self.from_behind(layer, HIDDEN) {
+            if let Some(gradient) = self.take_behind(layer, HIDDEN) {
                 self.put(layer, gradient);
             }
         }
@@ -216,12 +216,12 @@ impl<'a> Backward<'a> {
     }
 
     /// The gradient of a recurrent layer's state that the frame behind left; that of `hidden` is in the layer's slot already.
-    pub(super) fn from_behind(&mut self, layer: usize, name: &'static str) -> Option<Buffer> {
+    pub(super) fn take_behind(&mut self, layer: usize, name: &'static str) -> Option<Buffer> {
         self.behind.remove(&(layer, name))
     }
 
     /// Hands the gradient of a recurrent layer's state to the frame before.
-    pub(super) fn to_before(&mut self, layer: usize, name: &'static str, gradient: Buffer) {
+    pub(super) fn hand_before(&mut self, layer: usize, name: &'static str, gradient: Buffer) {
         self.before.insert((layer, name), gradient);
     }
 

@@ -116,7 +116,7 @@ impl Lstm {
         if let Some(before) = before {
             let mut buffer = Buffer::new(before.len());
             self.products.back(1, &grad, (&mut buffer, false), cx)?;
-            cx.to_before(self.frame.index, HIDDEN, buffer);
+            cx.hand_before(self.frame.index, HIDDEN, buffer);
         }
         self.products.hand_on(&grad, cx)
     }
@@ -173,7 +173,7 @@ impl Back for Gru {
         self.products.learn(1, self.before.as_ref().map(|before| &before[..]), &grad_recurrent, cx);
         if self.before.is_some() {
             self.products.back(1, &grad_recurrent, (&mut grad_state, true), cx)?;
-            cx.to_before(self.index, HIDDEN, grad_state);
+            cx.hand_before(self.index, HIDDEN, grad_state);
         }
         self.products.hand_on(&grad_gates, cx)
     }

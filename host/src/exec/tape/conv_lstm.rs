@@ -147,7 +147,7 @@ impl ConvLstm {
             let hidden = before.hidden();
             let target = Some((Buffer::new(hidden.len()), false));
             if let Some(dx) = self.part(1, &hidden, &grad, target, cx)? {
-                cx.to_before(self.frame.index, crate::graph::HIDDEN, dx);
+                cx.hand_before(self.frame.index, crate::graph::HIDDEN, dx);
             }
         }
         let x = self.x.values();

@@ -169,7 +169,7 @@ impl Frame {
     pub(super) fn back(&self, slot: Option<Slot>, cx: &mut Backward<'_>) -> Result<Option<Buffer>> {
         let kept = &self.kept;
         let len = kept.gates.len() / 4;
-        let mut grad_cell = cx.from_behind(self.index, CELL);
+        let mut grad_cell = cx.take_behind(self.index, CELL);
         if let Some(gradient) = self.leaf.as_ref().and_then(|leaf| cx.store.get(leaf)) {
             let known = grad_cell.is_some();
             let mut sum = grad_cell.take().unwrap_or_else(|| Buffer::new(len));
@@ -186,7 +186,7 @@ impl Frame {
         let known = LstmKept { gates: &kept.gates, cell_before: &cell_before, cell: &cell };
         lstm_backward(known, &grad_hidden, kept.width, &mut grad_cell, &mut grad_gates);
         if kept.before.is_some() {
-            cx.to_before(self.index, CELL, grad_cell);
+            cx.hand_before(self.index, CELL, grad_cell);
         }
         kept.passed();
         Ok(Some(grad_gates))
