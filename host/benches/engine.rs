@@ -5,10 +5,14 @@
 //! cargo build --release && cargo bench -p stillhouse --bench engine -- [part of a work's name] [--threads 1,2] [--rounds 9]
 //! ```
 //! `--rivals default,channels_last,bf16,compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
-//! peaks of both processes' memory. Each side is a process of its own with a fixed number of threads. The step is the real
+//! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each side is a process of its own with a fixed number of threads. The step is the real
 //! one of a run: forward of teacher and student, the terms of the plugins, backward, update; data are there beforehand.
 
+#[path = "engine/frames.rs"]
+mod frames;
+
 use candle_core::{DType, Device, Tensor};
+use frames::Clip;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -37,7 +41,7 @@ struct Work {
     features: &'static [&'static str],
 }
 
-const WORKS: [Work; 11] = [
+const WORKS: [Work; 17] = [
     Work::of("kd-r56-r20-b64", "resnet56", "resnet20", 64, &[]),
     Work::of("kd-r56-r20-b128", "resnet56", "resnet20", 128, &[]),
     Work::of("kd-r32x4-r8x4-b64", "resnet32x4", "resnet8x4", 64, &[]),
@@ -49,6 +53,12 @@ const WORKS: [Work; 11] = [
     Work::of("alone-mobile-b64", "-", "mobilenet", 64, &[]),
     Work::of("teacher-r56-b64", "resnet56", "-", 64, &[]),
     Work::of("teacher-r32x4-b64", "resnet32x4", "-", 64, &[]),
+    Work::of("convlstm-k5-t10", "-", "conv_lstm:5:10", 8, &[]),
+    Work::of("convlstm-k5-t20", "-", "conv_lstm:5:20", 8, &[]),
+    Work::of("convlstm-k3-t10", "-", "conv_lstm:3:10", 8, &[]),
+    Work::of("convlstm-k3-t20", "-", "conv_lstm:3:20", 8, &[]),
+    Work::of("module-k5-t10", "-", "module:5:10", 8, &[]),
+    Work::of("module-k3-t10", "-", "module:3:10", 8, &[]),
 ];
 
 impl Work {
@@ -91,12 +101,23 @@ fn main() -> Outcome<()> {
 }
 
 fn compare(work: &Work, threads: &str, rounds: usize, rivals: &str) -> Outcome<()> {
-    let steps = if work.batch > 64 || work.teacher == "resnet32x4" { "2" } else { "4" };
-    let mut ours = Side::start(
-        Command::new(std::env::current_exe()?).args(["serve", work.name, steps]).env("RAYON_NUM_THREADS", threads),
-    )?;
+    let clip = Clip::of(work.student);
+    let steps = match clip {
+        Some(_) => "1",
+        None if work.batch > 64 || work.teacher == "resnet32x4" => "2",
+        None => "4",
+    };
+    let own = |name: &str| -> Outcome<Side> {
+        let program = std::env::current_exe()?;
+        Side::start(Command::new(program).args(["serve", name, steps]).env("RAYON_NUM_THREADS", threads))
+    };
+    let mut ours = own(work.name)?;
     let mut theirs = vec![];
-    for mode in rivals.split(',') {
+    let is_module = clip.is_some_and(|clip| clip.kind == "module");
+    if is_module {
+        theirs.push(("own cells", own(&work.name.replace("module", "convlstm"))?, vec![]));
+    }
+    for mode in rivals.split(',').filter(|_| !is_module) {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rival.py");
         let mut command = Command::new(python);
@@ -209,6 +230,9 @@ fn manifest_of(work: &Work) -> String {
 
 fn serve(work: &Work, steps: usize) -> Outcome<()> {
     use_threads(None);
+    if let Some(clip) = Clip::of(work.student) {
+        return rounds(steps, clip.step(work.batch, &registry())?);
+    }
     let setup = setup(work)?;
     let (run, _) = plan(&setup, 1).map_err(|found| found.render(&setup.sources, false))?;
     let stage = run.stages.last().ok_or("no stage")?;
@@ -223,7 +247,7 @@ fn serve(work: &Work, steps: usize) -> Outcome<()> {
     let spec =
         PassSpec { want: vec![Source::Layer(model_of(&run, work)?.network.graph.output)], ..PassSpec::default() };
     let network = model_of(&run, work)?.network.clone();
-    let mut step = || -> Outcome<()> {
+    let step = || -> Outcome<()> {
         if work.student == "-" {
             network.forward(&x, &spec, &Moment::default())?;
             return Ok(());
@@ -233,6 +257,11 @@ fn serve(work: &Work, steps: usize) -> Outcome<()> {
         stepper.step(&fields, &moment, 1.0, false)?;
         Ok(())
     };
+    rounds(steps, step)
+}
+
+/// A round of steps for each line.
+fn rounds(steps: usize, mut step: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     (0..3).try_for_each(|_| step())?;
     println!("ready");
     for line in std::io::stdin().lines() {
@@ -270,8 +299,13 @@ fn setup(work: &Work) -> Outcome<Setup> {
         Ok(Samples::new([(IMAGE.to_owned(), pictures), (LABEL.to_owned(), labels)].into())?)
     };
     let set = DataSet::new("zeros", (part()?, None, part()?), None)?;
-    let folder = std::env::current_exe()?.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
-    let registry = Registry::discover(&SearchPaths::usual(&[folder]), false, manifest::RESERVED_TERM_KEYS);
+    let registry = registry();
     let name = manifest.data.keys().next().cloned().unwrap_or_default();
     Ok(Setup { manifest, sources, registry, data: [(name, set)].into(), device: Device::Cpu, float: DType::F32 })
+}
+
+/// The plugins that were built beside the benchmark.
+fn registry() -> Registry {
+    let folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_path_buf()));
+    Registry::discover(&SearchPaths::usual(&[folder.unwrap_or_default()]), false, manifest::RESERVED_TERM_KEYS)
 }

@@ -89,6 +89,53 @@ class MobileNetV2(nn.Module):
         return self.fc(self.layers(x).mean((2, 3)))
 
 
+class Cell(nn.Module):
+    def __init__(self, inner, hidden, kernel):
+        super().__init__()
+        self.conv, self.hidden = nn.Conv2d(inner + hidden, 4 * hidden, kernel, 1, kernel // 2), hidden
+
+    def forward(self, x, h, c):
+        i, f, o, g = torch.split(self.conv(torch.cat([x, h], 1)), self.hidden, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class ConvLstm(nn.Module):
+    """Four cells of 64 channels over patches of 4x4; predicts each next frame."""
+
+    def __init__(self, kernel):
+        super().__init__()
+        self.cells = nn.ModuleList(Cell(16 if at == 0 else 64, 64, kernel) for at in range(4))
+        self.last = nn.Conv2d(64, 16, 1, bias=False)
+
+    def forward(self, x, layout):
+        batch, frames, _, height, width = x.shape
+        start = torch.zeros(batch, 64, height // 4, width // 4).contiguous(memory_format=layout)
+        states, outputs = [(start, start)] * 4, []
+        for at in range(frames):
+            y = F.pixel_unshuffle(x[:, at], 4).contiguous(memory_format=layout)
+            for depth, cell in enumerate(self.cells):
+                y, c = cell(y, *states[depth])
+                states[depth] = (y, c)
+            outputs.append(F.pixel_shuffle(self.last(y), 4))
+        return outputs
+
+
+def clip_step(student, batch, mode):
+    _, kernel, frames = student.split(":")
+    layout = torch.channels_last if mode in ("channels_last", "bf16") else torch.contiguous_format
+    network = ConvLstm(int(kernel)).to(memory_format=layout)
+    x, y = (torch.randn(batch, int(frames), 1, 64, 64) for _ in range(2))
+
+    def step():
+        network.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "bf16"):
+            outputs = network(x, layout)
+        sum(F.mse_loss(output.float(), y[:, at]) for at, output in enumerate(outputs)).backward()
+
+    return step
+
+
 def network(name):
     if name == "mobilenet":
         return MobileNetV2()
@@ -111,6 +158,8 @@ def main():
     features = sys.argv[7].split(",") if len(sys.argv) > 7 and sys.argv[7] else []
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    if ":" in names[1]:
+        return serve(clip_step(names[1], batch, mode), steps)
     teacher, student = (None if name == "-" else network(name) for name in names)
     teacher = teacher and teacher.eval()
     regressors = nn.ModuleList([regressor({"layer1": 16, "layer2": 32, "layer3": 64}[name]) for name in features])
@@ -144,6 +193,10 @@ def main():
         loss.backward()
         optimizer.step()
 
+    serve(step, steps)
+
+
+def serve(step, steps):
     for _ in range(3):
         step()
     print("ready", flush=True)

@@ -3,6 +3,7 @@
 
 mod support;
 
+use support::clips;
 use support::lab::{DIGITS, DISTIL, Lab};
 
 fn body(terms: &str) -> String {
@@ -49,40 +50,6 @@ fn alternating_judge_leaves_the_student_alone() {
     assert_eq!(lab.weights("a", "distil", "last").differing(&lab.weights("b", "distil", "last")), Vec::<String>::new());
 }
 
-/// Sums of a sequence decide its class: only memory can tell.
-fn write_sequences(path: &std::path::Path) {
-    let (frames, features) = (5, 2);
-    let array = |count: usize, shift: usize| {
-        let value =
-            |at: usize| (((at + shift) as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 24) as f32 - 0.5;
-        let values: Vec<f32> = (0..count * frames * features).map(value).collect();
-        let label = |sample: &[f32]| i64::from(sample.iter().step_by(features).sum::<f32>() > 0.0);
-        let labels: Vec<i64> = values.chunks(frames * features).map(label).collect();
-        (values, labels)
-    };
-    let mut zip = zip::ZipWriter::new(std::fs::File::create(path).expect("a file"));
-    for (part, count, shift) in [("train", 512, 0), ("val", 64, 100_000), ("test", 128, 200_000)] {
-        let (values, labels) = array(count, shift);
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        add_array(&mut zip, &format!("{part}_frames"), "<f4", &format!("({count}, {frames}, {features})"), &bytes);
-        let bytes: Vec<u8> = labels.iter().flat_map(|v| v.to_le_bytes()).collect();
-        add_array(&mut zip, &format!("{part}_label"), "<i8", &format!("({count},)"), &bytes);
-    }
-    zip.finish().expect("the archive is written");
-}
-
-fn add_array(zip: &mut zip::ZipWriter<std::fs::File>, name: &str, dtype: &str, shape: &str, bytes: &[u8]) {
-    use std::io::Write;
-    let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
-    header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
-    header.push('\n');
-    zip.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).expect("an entry");
-    let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
-    for piece in [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), bytes] {
-        zip.write_all(piece).expect("the entry is written");
-    }
-}
-
 const SEQUENCES: &str = r#"
 [data]
 use = "clips:clips.npz"
@@ -103,7 +70,7 @@ terms.task = { use = "cross_entropy" }
 #[test]
 fn gated_cell_over_time_learns_what_needs_memory() {
     let lab = Lab::new();
-    write_sequences(&lab.path().join("clips.npz"));
+    clips::write(&lab.path().join("clips.npz"), &[2]);
     let ran = lab.run("a", &format!("{SEQUENCES}terms.even = {{ use = \"every_frame\", student = \"student:cell.gate\", target = 0.4, weight = 0.1 }}\n"));
     assert!(ran.accuracy("student") > 0.85, "{:#}", ran.table());
     assert!(falls(&lab.term("a", "learn", "task")));
@@ -132,7 +99,7 @@ fn gated_cell_over_time_learns_what_needs_memory() {
 #[test]
 fn gated_cell_alone_pulls_its_gate_to_the_target() {
     let lab = Lab::new();
-    write_sequences(&lab.path().join("clips.npz"));
+    clips::write(&lab.path().join("clips.npz"), &[2]);
     let even = "terms.even = { use = \"every_frame\", student = \"student:cell.gate\", target = 0.9 }\nfreeze = [\"fc\", \"cell.candidate\"]\n";
     lab.run("a", &SEQUENCES.replace("terms.task = { use = \"cross_entropy\" }", even)).table();
     let even = lab.term("a", "learn", "even");

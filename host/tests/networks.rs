@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use stillhouse::exec::{Executor, Forward, Network, PassSpec};
 use stillhouse::model::{Frame, build_table};
-use stillhouse::ops::native::{Gradients, Record};
+use stillhouse::ops::native::{Gradients, Record, squared_distance};
 use stillhouse::ops::{Moment, ParamSet, run_op};
 use stillhouse_plugin::op::Op;
 
@@ -32,12 +32,16 @@ fn fill(params: &ParamSet) {
         let inner: usize = shape.iter().skip(1).product();
         let scaled = values(shape.iter().product(), seed_of(&name)).into_iter().map(|value| match name.as_str() {
             name if name.ends_with("running_var") => 1.0 + 0.3 * value,
-            name if name.ends_with("running_mean") || name.ends_with("bias") => 0.1 * value,
+            name if name.ends_with("running_mean") || is_bias(name) => 0.1 * value,
             _ if shape.len() == 1 => 1.0 + 0.2 * value,
             _ => value * (3.0 / inner as f64).sqrt(),
         });
         params.assign(&name, &tensor(shape, scaled.collect(), params.float())).expect("fits");
     }
+}
+
+fn is_bias(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|last| last.starts_with("bias"))
 }
 
 fn flat(tensor: &Tensor) -> Vec<f64> {
@@ -121,6 +125,62 @@ fn check_gradients(name: &str, got: &BTreeMap<String, Vec<f64>>, wanted: &Value,
         let scale = wanted[0].max(1e-3) * (values_of.len() as f64).sqrt().max(1.0) * 0.58;
         near(&format!("{name}: norm of {parameter}"), &[norm], &wanted[..1], wanted[0].max(1e-3), tolerance);
         near(&format!("{name}: gradient of {parameter}"), &[product], &wanted[1..], scale, tolerance);
+    }
+}
+
+/// Length of a vector, and its product with values of the formula.
+fn near_sketch(what: &str, got: &[f64], wanted: &Value, seed: usize, tolerance: f64) {
+    let (wanted, others) = (numbers(wanted), values(got.len(), seed));
+    let norm = got.iter().map(|value| value * value).sum::<f64>().sqrt();
+    let product: f64 = got.iter().zip(&others).map(|(a, b)| a * b).sum();
+    near(what, &[norm, product], &wanted, wanted[0].max(1e-3), tolerance);
+}
+
+fn check_sequence(case: &Value, executor: Executor, float: DType, tolerance: f64) {
+    let name = case["name"].as_str().expect("a name");
+    let mut options = case["arch"].as_object().expect("an architecture").clone();
+    let kind = options.remove("kind").and_then(|kind| kind.as_str().map(str::to_owned)).expect("a kind");
+    let frame: Vec<usize> = numbers(&case["frame"]).into_iter().map(|size| size as usize).collect();
+    let shape = [&[3, 4], &frame[..]].concat();
+    let graph = build_table(&kind, &options, &Frame { input: frame, classes: 3 }).expect("builds");
+    let output = stillhouse::graph::Source::Layer(graph.output);
+    let tap = graph.tap(case["tap"].as_str().expect("a tap")).expect("is there");
+    let params = Rc::new(ParamSet::new("student", 1, float, &Device::Cpu));
+    let net = Network::new("student", graph, params, true, BTreeMap::new()).expect("fits").run_by(executor);
+    fill(&net.params);
+    let x = tensor(&shape, values(shape.iter().product(), 1), float);
+    let spec = PassSpec { training: true, track: true, want: vec![output.clone(), tap.clone()], ..PassSpec::default() };
+    let found = net.forward(&x, &spec, &Moment { training: true, ..Moment::default() }).expect("runs");
+    for (point, key, seed) in [(&output, "outputs", 5), (&tap, "memories", 6)] {
+        for (at, value) in found.taps[point].iter().enumerate() {
+            near_sketch(&format!("{name}: {key} {at}"), &flat(value), &case[key][at], seed, tolerance);
+        }
+    }
+    let mut record = Record::default();
+    let term = |(at, value): (usize, &Tensor)| {
+        record.watch(value);
+        let target = tensor(value.dims(), values(value.elem_count(), 2 + at), float);
+        let term = record.during(|| squared_distance(value, &target, 1.0 / value.elem_count() as f64)).expect("a loss");
+        (term.clone(), term.ones_like().expect("a number"))
+    };
+    let terms: Vec<_> = found.taps[&output].iter().enumerate().map(term).collect();
+    let got = gradients(&net, &found, &record.gradients(&terms).expect("gradients"));
+    assert_eq!(got.len(), case["gradients"].as_object().expect("gradients").len(), "{name}");
+    for (parameter, values) in got {
+        let seed = seed_of(&parameter) + 1;
+        near_sketch(&format!("{name}: {parameter}"), &values, &case["gradients"][&parameter], seed, tolerance);
+    }
+}
+
+#[test]
+fn networks_over_time_equal_pytorch_in_outputs_memories_and_gradients() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/networks.json");
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("is there")).expect("reads");
+    let sequences = file["sequences"].as_array().expect("sequences");
+    assert_eq!(sequences.len(), 4);
+    for case in sequences {
+        check_sequence(case, Executor::Candle, DType::F64, 1e-9);
+        check_sequence(case, Executor::Fast, DType::F32, 1e-5);
     }
 }
 

@@ -32,7 +32,7 @@ def fill(network):
         v = values(p.shape, seed_of(name))
         if name.endswith("running_var"):
             v = 1 + 0.3 * v
-        elif name.endswith(("running_mean", "bias")):
+        elif name.endswith("running_mean") or name.rpartition(".")[2].startswith("bias"):
             v = 0.1 * v
         elif p.dim() == 1:
             v = 1 + 0.2 * v
@@ -116,6 +116,84 @@ class MobileNetV2(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
+class Sequence(nn.Module):
+    """Cells over rows, one above another, and a linear layer for each frame."""
+
+    def __init__(self, cell, inner, hidden, depth, classes):
+        super().__init__()
+        self.cells = nn.ModuleList(cell(inner if at == 0 else hidden, hidden) for at in range(depth))
+        self.fc = nn.Linear(hidden, classes)
+
+    def forward(self, x):
+        states, outputs, memories = [None] * len(self.cells), [], []
+        for at in range(x.shape[1]):
+            y = x[:, at]
+            for depth, cell in enumerate(self.cells):
+                states[depth] = cell(y, states[depth])
+                y = states[depth][0] if isinstance(cell, nn.LSTMCell) else states[depth]
+            outputs.append(self.fc(y))
+            memories.append(states[0][1] if isinstance(self.cells[0], nn.LSTMCell) else states[0])
+        return outputs, memories
+
+
+class ConvCell(nn.Module):
+    """As thuml/transferable-memory: core/layers/ConvLSTMCell.py has it."""
+
+    def __init__(self, inner, hidden, kernel):
+        super().__init__()
+        self.conv, self.hidden = nn.Sequential(nn.Conv2d(inner + hidden, 4 * hidden, kernel, 1, kernel // 2)), hidden
+
+    def forward(self, x, h, c):
+        i, f, o, g = torch.split(self.conv(torch.cat([x, h], 1)), self.hidden, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class ConvLstm(nn.Module):
+    """Next frames from patches; of a patch the pixels row by row, of a pixel its channels."""
+
+    def __init__(self, channels, hidden, depth, kernel, patch):
+        super().__init__()
+        inner = channels * patch**2
+        self.cell_list = nn.ModuleList(ConvCell(inner if at == 0 else hidden, hidden, kernel) for at in range(depth))
+        self.conv_last = nn.Conv2d(hidden, inner, 1, bias=False)
+        self.patch, self.hidden = patch, hidden
+
+    def forward(self, x):
+        n, frames, c, height, width = x.shape
+        p, rows, columns = self.patch, height // self.patch, width // self.patch
+        start = torch.zeros(n, self.hidden, rows, columns, dtype=x.dtype)
+        states, outputs, memories = [(start, start)] * len(self.cell_list), [], []
+        for at in range(frames):
+            y = x[:, at].reshape(n, c, rows, p, columns, p).permute(0, 3, 5, 1, 2, 4).reshape(n, -1, rows, columns)
+            for depth, cell in enumerate(self.cell_list):
+                states[depth] = cell(y, *states[depth])
+                y = states[depth][0]
+            y = self.conv_last(y).reshape(n, p, p, c, rows, columns).permute(0, 3, 4, 1, 5, 2)
+            outputs.append(y.reshape(n, c, height, width))
+            memories.append(states[0][1])
+        return outputs, memories
+
+
+def sketch(tensor, seed):
+    return [tensor.norm().item(), (tensor * values(tensor.shape, seed).to(tensor.dtype)).sum().item()]
+
+
+def sequence(name, arch, network, frame, tap):
+    """Squared distance of each frame's output from values of the formula; of outputs and of the first cell's memory as of
+    gradients."""
+    network = network.double()
+    fill(network)
+    outputs, memories = network(values((3, 4, *frame), 1))
+    sum(F.mse_loss(output, values(output.shape, 2 + at)) for at, output in enumerate(outputs)).backward()
+    gradients = {name: sketch(p.grad, seed_of(name) + 1) for name, p in network.named_parameters()}
+    return {
+        "name": name, "arch": arch, "frame": frame, "batch": 3, "tap": tap,
+        "outputs": [sketch(output, 5) for output in outputs], "memories": [sketch(memory, 6) for memory in memories],
+        "gradients": gradients,
+    }
+
+
 def gradient_norms(network, size, batch):
     loss = F.cross_entropy(network(values((batch, 3, size, size), 1).float()), torch.arange(batch) % 10)
     loss.backward()
@@ -151,7 +229,18 @@ def main():
         case("resnet20", {"kind": "resnet", "depth": 20}, ResNet(20, 10), 32, 4),
         case("mobilenet_v2", {"kind": "mobilenet_v2", "width": 0.5, "dropout": 0.0}, MobileNetV2(0.5, 10), 64, 4),
     ]
-    print(json.dumps({"torch": torch.__version__, "cases": cases}, indent=1))
+    sequences = [
+        sequence("lstm", {"kind": "lstm", "hidden": 7, "depth": 2}, Sequence(nn.LSTMCell, 5, 7, 2, 3), [5], "cells.0.cell"),
+        sequence(
+            "gru", {"kind": "lstm", "hidden": 7, "depth": 2, "cell": "gru"}, Sequence(nn.GRUCell, 5, 7, 2, 3), [5],
+            "cells.0.hidden",
+        ),
+    ]
+    for kernel, hidden in ((3, 5), (5, 16)):
+        arch = {"kind": "conv_lstm", "hidden": hidden, "depth": 2, "kernel": kernel, "patch": 2}
+        network = ConvLstm(2, hidden, 2, kernel, 2)
+        sequences.append(sequence(f"conv_lstm {kernel}", arch, network, [2, 8, 12], "cell_list.0.cell"))
+    print(json.dumps({"torch": torch.__version__, "cases": cases, "sequences": sequences}, indent=1))
 
 
 main()

@@ -16,7 +16,7 @@ use stillhouse_kernels::nhwc::{Activation, Grad, Level, Load};
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Kernel, stride, groups; input `[N, C, H, W]`; output channels.
-const CASES: [(usize, usize, usize, [usize; 4], usize); 18] = [
+const CASES: [(usize, usize, usize, [usize; 4], usize); 20] = [
     (3, 1, 1, [64, 3, 32, 32], 16),
     (3, 1, 1, [64, 16, 32, 32], 16),
     (3, 1, 1, [64, 32, 16, 16], 32),
@@ -35,6 +35,8 @@ const CASES: [(usize, usize, usize, [usize; 4], usize); 18] = [
     (7, 2, 1, [8, 3, 112, 112], 64),
     (3, 1, 96, [64, 96, 16, 16], 96),
     (5, 2, 64, [64, 64, 16, 16], 64),
+    (3, 1, 1, [8, 64, 16, 16], 256),
+    (5, 1, 1, [8, 64, 16, 16], 256),
 ];
 
 struct Case {

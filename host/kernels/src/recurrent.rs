@@ -1,6 +1,10 @@
 //! Pointwise parts of recurrent cells, all gates of a row in one pass. The matrix products or convolutions that make the gates
 //! are other kernels; a row is one sample of a step, or one pixel of a convolutional cell.
 
+mod remade;
+
+pub use remade::{lstm_cell, lstm_state};
+
 use crate::Float;
 use crate::leveled::leveled;
 use crate::nhwc::across::{LANES, block, put_block};

@@ -347,14 +347,18 @@ fn nhwc_conv_shapes_of_networks_match_the_other_layout() {
 #[test]
 fn nhwc_conv_winograd_matches_the_other_layout() {
     let mut cases = Cases::new(28);
-    for case in 0..24 {
-        let (ins, outs) = (cases.whole(64, 100), cases.whole(64, 100));
-        let window = Window { padding: cases.pair(0, 2), ..Window::new([3, 3]) };
+    for case in 0..40 {
+        let (side, channels) = if case % 2 == 0 { (3, [64, 100]) } else { (5, [16, 150]) };
+        let [ins, outs] = [0, 1].map(|_| cases.whole(channels[0], channels[1]));
+        let window = Window { padding: cases.pair(0, side - 1), ..Window::new([side; 2]) };
         let large = if case == 0 { 60 } else { 11 };
-        let input = [cases.whole(1, 5), ins, cases.whole(6, large), cases.whole(6, large)];
+        let input = [cases.whole(1, 5), ins, cases.whole(8, large), cases.whole(8, large)];
         let shape = ConvShape::new(input, outs, window, 1).expect("a shape");
         let mut d = data(&mut cases, shape, case % 4 == 3);
         d.winograd = true;
+        // Sums as large as those of 100 channels and the smaller window.
+        let scale = if side == 5 { 0.4 } else { 1.0 };
+        d.weights.iter_mut().for_each(|weight| *weight *= scale);
         assert_matches(&d);
         let level = Level::detected();
         assert!(with_threads(1, || kernels(&d, level)) == with_threads(3, || kernels(&d, level)), "threads");

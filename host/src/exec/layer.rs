@@ -82,6 +82,9 @@ pub(super) fn run_layer(kind: &LayerKind, inputs: &[Tensor], env: &Env<'_>) -> R
         LayerKind::ClassToken => tokens::behind(x, &env.needed("")?)?,
         LayerKind::PositionEmbedding => one(&Op::Add, &[x, &env.needed("")?])?,
         LayerKind::SelfAttention { heads } => tokens::attention(x, *heads, env)?,
+        LayerKind::SpaceToDepth { block } => tokens::to_depth(x, *block)?,
+        LayerKind::DepthToSpace { block } => tokens::to_space(x, *block)?,
+        kind if !kind.state().is_empty() => candle_core::bail!("has a state"),
         LayerKind::Dropout { p } if env.spec.training => dropout(x, *p, env)?,
         _ => x.clone(),
     };

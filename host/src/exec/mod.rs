@@ -4,6 +4,7 @@
 mod layer;
 mod network;
 mod pass;
+mod recurrent;
 pub(crate) mod tape;
 mod threads;
 mod tokens;

@@ -56,8 +56,11 @@ pub struct Network {
     pub shapes: Vec<Vec<usize>>,
     /// What runs it.
     executor: Executor,
-    packs: RefCell<HashMap<usize, Rc<RefCell<Packs>>>>,
+    packs: RefCell<AllPacks>,
 }
+
+/// Packed weights by layer and, where it has some, by convolution.
+type AllPacks = HashMap<(usize, usize), Rc<RefCell<Packs>>>;
 
 /// What runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,16 +133,19 @@ impl Network {
         self.executor == Executor::Fast
     }
 
-    /// The packed weights of a layer.
-    pub(super) fn packs(&self, index: usize) -> Rc<RefCell<Packs>> {
-        self.packs.borrow_mut().entry(index).or_default().clone()
+    /// The packed weights of a layer: of its convolution, or of one of its convolutions.
+    pub(super) fn packs(&self, index: usize, part: usize) -> Rc<RefCell<Packs>> {
+        self.packs.borrow_mut().entry((index, part)).or_default().clone()
     }
 
-    /// Shape of one sample (one frame) at a point; `None` for a value that no module offers.
+    /// Shape of one sample (one frame) at a point; `None` for a value that no module or recurrent layer offers.
     pub fn shape(&self, source: &Source) -> Option<Vec<usize>> {
         match source {
             Source::Input => Some(self.graph.input.clone()),
             Source::Layer(index) => self.shapes.get(*index).cloned(),
+            Source::Value(index, name) if self.graph.layers.get(*index)?.kind.state().contains(&name.as_str()) => {
+                self.shapes.get(*index).cloned()
+            }
             Source::Value(index, name) => {
                 let values = &self.modules.get(index)?.values;
                 let (_, meta) = values.iter().find(|(known, _)| known == name)?;

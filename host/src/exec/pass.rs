@@ -2,6 +2,7 @@
 
 use super::layer::{Env, run_layer};
 use super::network::{Network, NetworkError};
+use super::recurrent;
 use super::tape::{self, Tape};
 use crate::graph::{Graph, LayerKind, Source};
 use crate::ops::{Emitted, Moment, ParamKind, ParamSet, PortIn, Staged};
@@ -52,7 +53,7 @@ pub struct Forward {
     pub tape: Option<Rc<Tape>>,
 }
 
-/// State of all modules between frames: by layer.
+/// State of modules and recurrent layers between frames: by layer.
 pub(super) type States = BTreeMap<usize, Vec<(String, Tensor)>>;
 
 impl Network {
@@ -107,6 +108,8 @@ impl Network {
             let inputs: Vec<Tensor> = layer.inputs.iter().filter_map(read).collect();
             let value = if matches!(layer.kind, LayerKind::Module) {
                 self.module(index, &inputs, spec, moment, states, out)?
+            } else if !layer.kind.state().is_empty() {
+                self.recurrent(index, &inputs, spec, moment, states, out)?
             } else {
                 let env = Env { params: &self.params, path: &layer.path, spec, moment, staged: &out.staged };
                 let (value, staged) = run_layer(&layer.kind, &inputs, &env)
@@ -125,6 +128,32 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// A layer with a state, from frame to frame on candle's tape.
+    fn recurrent(
+        &self,
+        index: usize,
+        inputs: &[Tensor],
+        spec: &PassSpec,
+        moment: &Moment,
+        states: &mut States,
+        out: &mut Forward,
+    ) -> Result<Tensor, NetworkError> {
+        let layer = &self.graph.layers[index];
+        let wrong = |message: String| NetworkError::Layer { path: layer.path.clone(), message };
+        let x = inputs.first().ok_or_else(|| wrong("reads nothing".into()))?;
+        let env = Env { params: &self.params, path: &layer.path, spec, moment, staged: &out.staged };
+        let made = recurrent::step(&layer.kind, x, &env, states.get(&index)).map_err(|e| wrong(first_line(&e)))?;
+        for (name, value) in &made {
+            let point = Source::Value(index, name.clone());
+            if spec.want.contains(&point) {
+                out.taps.entry(point).or_default().push(value.clone());
+            }
+        }
+        let output = made.first().map(|(_, value)| value.clone());
+        states.insert(index, made);
+        output.ok_or_else(|| wrong("has no state".into()))
     }
 
     /// True when a module has parameters and none of them is trained.

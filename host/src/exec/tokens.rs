@@ -47,6 +47,23 @@ pub(super) fn pad(x: &Tensor, sides: [[usize; 2]; 2]) -> Result<Tensor> {
     Ok(padded)
 }
 
+/// Blocks of pixels to channels: rows of a block, then its columns, then channels.
+pub(super) fn to_depth(x: &Tensor, block: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let split = reshape(x, &[batch, channels, height / block, block, width / block, block])?;
+    let turned = permute(&split, &[0, 3, 5, 1, 2, 4])?;
+    reshape(&turned, &[batch, channels * block * block, height / block, width / block])
+}
+
+/// The way back of [`to_depth`].
+pub(super) fn to_space(x: &Tensor, block: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let channels = channels / (block * block);
+    let split = reshape(x, &[batch, block, block, channels, height, width])?;
+    let turned = permute(&split, &[0, 3, 4, 1, 5, 2])?;
+    reshape(&turned, &[batch, channels, height * block, width * block])
+}
+
 /// `[N, C, H, W]` to `[N, H W, C]`.
 pub(super) fn of_map(x: &Tensor) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;

@@ -100,6 +100,16 @@ impl LayerKind {
             }
             LayerKind::ClassToken => Ok(Meta::new([first.shape[0], first.shape[1] + 1, first.shape[2]], first.dtype)),
             LayerKind::SelfAttention { .. } => self.params(first).map(|_| (*first).clone()),
+            LayerKind::Lstm { hidden } | LayerKind::Gru { hidden } | LayerKind::ConvLstm { hidden, .. } => {
+                self.params(first)?;
+                let mut shape = first.shape.clone();
+                shape[1] = *hidden;
+                Ok(Meta::new(shape, first.dtype))
+            }
+            LayerKind::SpaceToDepth { block } | LayerKind::DepthToSpace { block } => {
+                let to_depth = matches!(self, LayerKind::SpaceToDepth { .. });
+                Ok(Meta::new(super::blocks::shape(&first.shape, *block, to_depth)?, first.dtype))
+            }
             LayerKind::Dropout { p } if !(0.0..1.0).contains(p) => Err(format!("`p` must be in [0, 1), got {p}")),
             _ => Ok((*first).clone()),
         }
@@ -109,7 +119,10 @@ impl LayerKind {
     fn check_rank(&self, input: &Meta) -> Result<(), String> {
         let (fits, wanted) = match self {
             LayerKind::GlobalAvgPool => (input.shape.len() > 2, "[C, H, W]"),
-            LayerKind::Pad { .. } | LayerKind::Tokens => (input.shape.len() == 4, "[C, H, W]"),
+            LayerKind::Pad { .. }
+            | LayerKind::Tokens
+            | LayerKind::SpaceToDepth { .. }
+            | LayerKind::DepthToSpace { .. } => (input.shape.len() == 4, "[C, H, W]"),
             LayerKind::ClassToken | LayerKind::PositionEmbedding | LayerKind::SelfAttention { .. } => {
                 (input.shape.len() == 3, "[T, D]")
             }

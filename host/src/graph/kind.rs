@@ -254,6 +254,55 @@ pub enum LayerKind {
         /// Heads; they share `D` evenly.
         heads: usize,
     },
+    /// Long short-term memory over frames `[C]`: Hochreiter & Schmidhuber 1997 with forget gates, no peepholes. Parameters,
+    /// order of the gates (`i, f, g, o`) and initialisation are those of PyTorch's `LSTMCell`.
+    ///
+    /// ```text
+    /// i, f, o = sigmoid(W x + b + R h + r)     g = tanh(W x + b + R h + r)
+    /// c' = f c + i g                           h' = o tanh(c')            h = c = 0 at the first frame
+    /// ```
+    Lstm {
+        /// Features of the state, and of the output `h'`. Taps: `hidden` (the output), `cell`.
+        hidden: usize,
+    },
+    /// Gated recurrent unit over frames `[C]`: Cho et al. 2014 (arXiv:1406.1078), the reset behind the product. Parameters,
+    /// order of the gates (`r, z, n`) and initialisation are those of PyTorch's `GRUCell`.
+    ///
+    /// ```text
+    /// r, z = sigmoid(W x + b + R h + r)     n = tanh(W x + b + r (R h + r))
+    /// h' = (1 - z) n + z h                  h = 0 at the first frame
+    /// ```
+    Gru {
+        /// Features of the state, which is the output. Tap: `hidden` (the output).
+        hidden: usize,
+    },
+    /// Convolutional LSTM over frames `[C, H, W]` (Shi et al. 2015, arXiv:1506.04214, without peepholes), as in
+    /// thuml/transferable-memory: core/layers/ConvLSTMCell.py: one convolution over `[x, h]`, gates in the order `i, f, o, g`.
+    ///
+    /// ```text
+    /// i, f, o = sigmoid(W * [x, h] + b)     g = tanh(W * [x, h] + b)
+    /// c' = f c + i g                        h' = o tanh(c')           h = c = 0 at the first frame
+    /// ```
+    ConvLstm {
+        /// Channels of the state, and of the output `h'`. Taps: `hidden` (the output), `cell`.
+        hidden: usize,
+        /// Kernel, odd: the size of the map stays.
+        kernel: Pair,
+        /// Added to the forget gate before its sigmoid (1 in thuml/predrnn-pytorch).
+        #[serde(default)]
+        forget_bias: f64,
+    },
+    /// Blocks of pixels to channels: `[C, H, W]` to `[block^2 C, H / block, W / block]`; of a block the pixels row by row, of
+    /// a pixel its channels (the patches of PredRNN, TensorFlow's `space_to_depth`).
+    SpaceToDepth {
+        /// Side of a block.
+        block: usize,
+    },
+    /// The way back of `space_to_depth`.
+    DepthToSpace {
+        /// Side of a block.
+        block: usize,
+    },
     /// Zeroes this share of the values in training and scales the rest.
     Dropout {
         /// Share, in `[0, 1)`.

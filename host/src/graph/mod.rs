@@ -1,27 +1,30 @@
 //! Networks as data: graphs of named layers. What can be tapped, replaced, frozen or exported is found here by path;
 //! executors read the same description.
 
+mod blocks;
 mod builder;
 mod glob;
 mod infer;
 mod kind;
+mod recurrent;
 mod spec;
 
 pub use builder::GraphBuilder;
 pub use glob::Glob;
 pub use kind::{KindError, LayerKind, Pair, Resize};
+pub use recurrent::{CELL, HIDDEN};
 pub use spec::{ParamSpec, parameter_name};
 
 use std::collections::BTreeSet;
 
-/// Where a value comes from: the input of the graph, the output of a layer, or an inner value of a module.
+/// Where a value comes from: the input of the graph, the output of a layer, or an inner value of a module or recurrent layer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The input of the graph.
     Input,
     /// The output of a layer, by index.
     Layer(usize),
-    /// A named inner value of the module that took the place of a layer.
+    /// A named inner value of the module that took the place of a layer, or the memory of a recurrent layer.
     Value(usize, String),
 }
 
@@ -85,10 +88,23 @@ impl Graph {
         if let Some(index) = self.layers.iter().position(|layer| layer.path == path) {
             return if of_input { self.layers[index].inputs.first().cloned() } else { Some(Source::Layer(index)) };
         }
-        let (owner, value) = path.rsplit_once('.')?;
-        let index = self.layers.iter().position(|layer| layer.path == owner)?;
-        let is_module = matches!(self.layers[index].kind, LayerKind::Module);
-        (is_module && !of_input).then(|| Source::Value(index, value.to_owned()))
+        let (owner, value) = path.rsplit_once('.').filter(|_| !of_input)?;
+        let is_recurrent = |index: &usize| !self.layers[*index].kind.state().is_empty();
+        let group = || self.groups.iter().find(|group| group.path == owner);
+        let of_group = || group().map(|group| group.output).filter(is_recurrent);
+        let index = self.layers.iter().position(|layer| layer.path == owner).or_else(of_group)?;
+        match &self.layers[index].kind {
+            LayerKind::Module => Some(Source::Value(index, value.to_owned())),
+            kind if !kind.state().contains(&value) => None,
+            _ if value == HIDDEN => Some(Source::Layer(index)),
+            _ => Some(Source::Value(index, value.to_owned())),
+        }
+    }
+
+    /// Paths of the states of recurrent layers, which can be tapped, too.
+    pub fn states(&self) -> Vec<String> {
+        let of_layer = |layer: &Layer| layer.kind.state().iter().map(|name| format!("{}.{name}", layer.path)).collect();
+        self.layers.iter().flat_map(|layer| -> Vec<String> { of_layer(layer) }).collect()
     }
 
     /// Every path that can be tapped, layers first, in the order of the graph.

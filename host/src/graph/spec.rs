@@ -1,6 +1,7 @@
 //! The parameters that a layer needs.
 
 use super::kind::LayerKind;
+use super::recurrent;
 use crate::ops::ParamKind;
 use stillhouse_plugin::Init;
 use stillhouse_plugin::op::Meta;
@@ -23,7 +24,7 @@ pub fn parameter_name(path: &str, suffix: &str) -> String {
     if suffix.is_empty() { path.to_owned() } else { format!("{path}.{suffix}") }
 }
 
-fn parameter(suffix: &'static str, shape: impl Into<Vec<usize>>, init: Init) -> ParamSpec {
+pub(super) fn parameter(suffix: &'static str, shape: impl Into<Vec<usize>>, init: Init) -> ParamSpec {
     ParamSpec { suffix, shape: shape.into(), init, kind: ParamKind::Parameter }
 }
 
@@ -39,6 +40,8 @@ impl LayerKind {
             LayerKind::BatchNorm { .. } | LayerKind::LayerNorm { .. } => &["weight", "bias"],
             LayerKind::ClassToken | LayerKind::PositionEmbedding => &[""],
             LayerKind::SelfAttention { .. } => &["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"],
+            LayerKind::Lstm { .. } | LayerKind::Gru { .. } => &["weight_ih", "weight_hh", "bias_ih", "bias_hh"],
+            LayerKind::ConvLstm { .. } => &["weight", "bias"],
             _ => &[],
         }
     }
@@ -104,6 +107,11 @@ impl LayerKind {
             }
             LayerKind::ClassToken | LayerKind::PositionEmbedding => tokens(self, input),
             LayerKind::SelfAttention { heads } => attention(*heads, input),
+            LayerKind::Lstm { hidden } => recurrent::rows("an LSTM", 4, *hidden, input),
+            LayerKind::Gru { hidden } => recurrent::rows("a GRU", 3, *hidden, input),
+            LayerKind::ConvLstm { hidden, kernel, forget_bias } => {
+                recurrent::maps(*hidden, *kernel, *forget_bias, input)
+            }
             _ => Ok(vec![]),
         }
     }

@@ -65,6 +65,22 @@ fn tap_of_layers_groups_and_ends_is_their_point() {
 }
 
 #[test]
+fn tap_of_a_recurrent_layer_is_its_state() {
+    let mut net = GraphBuilder::new("cells", &[3]);
+    let x = net.layer("low", kind(&json!({ "kind": "gru", "hidden": 2 })), &[&Source::Input]).unwrap();
+    let y = net.layer("high.0", kind(&json!({ "kind": "lstm", "hidden": 2 })), &[&x]).unwrap();
+    net.group("high", &x, &y).unwrap();
+    let graph = net.finish(&y).unwrap();
+    assert_eq!(graph.states(), ["low.hidden", "high.0.hidden", "high.0.cell"]);
+    let cell = || Some(Source::Value(1, "cell".into()));
+    assert_eq!([graph.tap("high.0.cell"), graph.tap("high.cell")], [cell(), cell()]);
+    assert_eq!([graph.tap("low.hidden"), graph.tap("high.hidden")], [Some(Source::Layer(0)), Some(Source::Layer(1))]);
+    for tap in ["low.cell", "high.gate", "high.cell:in", "high.0.hidden:in"] {
+        assert_eq!(graph.tap(tap), None, "{tap}");
+    }
+}
+
+#[test]
 fn matching_keeps_the_order_of_the_graph() {
     let graph = blocks();
     assert_eq!(graph.matching("layer1.*"), ["layer1.0", "layer1.1"]);
@@ -208,6 +224,23 @@ fn layer_that_does_not_fit_says_why() {
         (json!({ "kind": "self_attention", "heads": 2 }), vec![5, 3], "3 features do not divide into 2 heads"),
         (json!({ "kind": "self_attention", "heads": 0 }), vec![5, 3], "3 features do not divide into 0 heads"),
         (json!({ "kind": "resize", "size": 0, "filter": "nearest" }), vec![1, 4, 4], "cannot bring"),
+        (json!({ "kind": "lstm", "hidden": 2 }), vec![3, 4], "an LSTM wants [C], got [3, 4]"),
+        (json!({ "kind": "lstm", "hidden": 0 }), vec![3], "`hidden` must be 1 or more, got 0"),
+        (json!({ "kind": "gru", "hidden": 2 }), vec![3, 4, 4], "a GRU wants [C], got [3, 4, 4]"),
+        (json!({ "kind": "gru", "hidden": 0 }), vec![3], "`hidden` must be 1 or more, got 0"),
+        (
+            json!({ "kind": "conv_lstm", "hidden": 2, "kernel": 3 }),
+            vec![3],
+            "convolutional LSTM wants [C, H, W], got [3]",
+        ),
+        (json!({ "kind": "conv_lstm", "hidden": 0, "kernel": 3 }), vec![1, 4, 4], "`hidden` must be 1 or more, got 0"),
+        (json!({ "kind": "conv_lstm", "hidden": 2, "kernel": [3, 2] }), vec![1, 4, 4], "`kernel` must be odd"),
+        (json!({ "kind": "conv_lstm", "hidden": 2, "kernel": 0 }), vec![1, 4, 4], "must be odd, so that the size"),
+        (json!({ "kind": "space_to_depth", "block": 2 }), vec![3], "wants [C, H, W], got [3]"),
+        (json!({ "kind": "space_to_depth", "block": 0 }), vec![1, 4, 4], "`block` must be 1 or more, got 0"),
+        (json!({ "kind": "space_to_depth", "block": 3 }), vec![1, 3, 4], "3x4 pixels do not divide into blocks of 3x3"),
+        (json!({ "kind": "depth_to_space", "block": 2 }), vec![6, 4, 4], "6 channels do not divide into blocks of 2x2"),
+        (json!({ "kind": "depth_to_space", "block": 0 }), vec![4, 4, 4], "`block` must be 1 or more, got 0"),
     ];
     for (table, input, wanted) in cases {
         let shape: Vec<usize> = std::iter::once(2).chain(input).collect();
@@ -289,4 +322,18 @@ fn params_of_layers_have_pytorchs_names_and_shapes() {
     assert_eq!(of(json!({ "kind": "layer_norm" }), &map), ["weight [4, 5, 6]", "bias [4, 5, 6]"]);
     assert_eq!(of(json!({ "kind": "layer_norm", "dims": 1 }), &map), ["weight [6]", "bias [6]"]);
     assert!(of(json!({ "kind": "relu" }), &map).is_empty());
+    let rows = |of: usize| {
+        let all = 3 * of;
+        [format!("weight_ih [{all}, 5]"), format!("weight_hh [{all}, {of}]")]
+            .into_iter()
+            .chain(["ih", "hh"].map(|which| format!("bias_{which} [{all}]")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(json!({ "kind": "gru", "hidden": 4 }), &[2, 5]), rows(4));
+    assert_eq!(of(json!({ "kind": "lstm", "hidden": 3 }), &[2, 5]), {
+        let gates = ["weight_ih [12, 5]", "weight_hh [12, 3]", "bias_ih [12]", "bias_hh [12]"];
+        gates.map(str::to_owned).to_vec()
+    });
+    let cell = json!({ "kind": "conv_lstm", "hidden": 3, "kernel": [3, 5] });
+    assert_eq!(of(cell, &map), ["weight [12, 7, 3, 5]", "bias [12]"]);
 }

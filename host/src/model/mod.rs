@@ -4,8 +4,10 @@
 //! the layers itself. Layer names and initialisation follow the reference code that each family names, so that published
 //! weights load and results compare.
 
+mod conv_lstm;
 mod efficientnet_lite;
 mod inline;
+mod lstm;
 mod mlp;
 mod mobilenet_v2;
 mod parts;
@@ -127,6 +129,8 @@ const FAMILIES: &[Family] = &[
     },
     Family { kind: "vit", build: vit::build, short: vit::short, examples: &["vit_ti_16", "vit_s_16", "vit_b_16"] },
     Family { kind: "unet", build: unet::build, short: unet::short, examples: &["unet"] },
+    Family { kind: "conv_lstm", build: conv_lstm::build, short: conv_lstm::short, examples: &["conv_lstm"] },
+    Family { kind: "lstm", build: lstm::build, short: lstm::short, examples: &["lstm", "gru"] },
 ];
 
 /// Short names that always exist, for messages and completion.

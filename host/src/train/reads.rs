@@ -140,7 +140,8 @@ impl Scene<'_> {
             let values = model.network.modules.iter().flat_map(|(index, slot)| {
                 slot.values.iter().map(move |(name, _)| format!("{}.{name}", graph.layers[*index].path))
             });
-            let known: Vec<String> = graph.paths().into_iter().map(str::to_owned).chain(values).collect();
+            let known: Vec<String> =
+                graph.paths().into_iter().map(str::to_owned).chain(values).chain(graph.states()).collect();
             let groups: Vec<&str> =
                 graph.groups.iter().map(|group| group.path.as_str()).filter(|path| !path.contains('.')).collect();
             let hint = match nearest(&selector.path, known.iter().map(String::as_str)) {

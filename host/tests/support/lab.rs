@@ -109,6 +109,14 @@ impl Lab {
         Ran::of(&self.command(&arguments).output().expect("the binary runs"))
     }
 
+    /// Writes a manifest, and gives what `check --explain` says of it.
+    pub fn explain(&self, name: &str, body: &str) -> String {
+        self.manifest(name, body);
+        let said = self.command(&["check", &format!("{name}.toml"), "--explain"]).output().expect("the binary runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    }
+
     /// Likewise, but the process is killed once `epochs` lines of finished epochs are in the event log.
     pub fn run_and_kill(&self, name: &str, body: &str, epochs: usize) {
         self.manifest(name, body);

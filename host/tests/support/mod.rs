@@ -2,6 +2,7 @@
 //! patches their files.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod clips;
 pub mod command;
 pub mod lab;
 pub mod naive;

@@ -35,6 +35,14 @@ impl Linear {
         matmul(size, Matrix::by_rows(x, inputs), Matrix::transposed(weights, inputs), out, bias.is_some());
     }
 
+    /// `out += x W^T`. Sizes as in [`Linear::forward`].
+    pub fn add(&self, x: &[f32], weights: &[f32], out: &mut [f32]) {
+        let Self { rows, inputs, outputs } = *self;
+        self.check(x.len(), weights.len(), out.len());
+        let size = [rows, outputs, inputs];
+        matmul(size, Matrix::by_rows(x, inputs), Matrix::transposed(weights, inputs), out, true);
+    }
+
     /// `grad_x = grad W`, added with `accumulate`. `grad` `[rows, outputs]`, `grad_x` `[rows, inputs]`.
     pub fn backward_data(&self, grad: &[f32], weights: &[f32], grad_x: &mut [f32], accumulate: bool) {
         let Self { rows, inputs, outputs } = *self;

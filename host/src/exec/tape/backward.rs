@@ -2,11 +2,12 @@
 
 use super::buffer::Buffer;
 use super::record::{Frame, Tape};
-use super::value::{Value, copy_in, to_rows};
+use super::value::copy_in;
+use crate::graph::HIDDEN;
 use crate::ops::ParamSet;
 use crate::ops::native::Gradients;
 use candle_core::{Device, Result, Tensor};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::Grad;
 use stillhouse_kernels::nhwc::activation::scaled;
@@ -55,7 +56,7 @@ pub(super) trait Back {
     /// Takes the gradient of the layer's output to its inputs and parameters.
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()>;
 
-    /// The same for a module whose state alone has a gradient.
+    /// The same for a module or recurrent layer whose state alone has a gradient.
     fn back_from_state(&self, _cx: &mut Backward<'_>) -> Result<()> {
         Ok(())
     }
@@ -81,6 +82,12 @@ impl ParamGrad {
 /// Gradients of the state that a module handed to the next frame, by layer and name.
 pub(super) type Carried = HashMap<(usize, String), Tensor>;
 
+/// Gradients of the state that a recurrent layer handed to the next frame, by layer and name.
+type Handed = HashMap<(usize, &'static str), Buffer>;
+
+/// Gradients of the network's parameters, summed over frames: shape and values by name.
+type Sums = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// One walk back over a frame.
 pub(super) struct Backward<'a> {
     pub(super) params: &'a Rc<ParamSet>,
@@ -88,11 +95,15 @@ pub(super) struct Backward<'a> {
     slots: Vec<Option<Slot>>,
     /// Layers that have still to hand something to each point.
     left: Vec<usize>,
+    /// Of modules, and of layers on candle.
     pub(super) found: Vec<ParamGrad>,
+    sums: Sums,
     /// From the frame behind.
     pub(super) carried: Carried,
+    behind: Handed,
     /// For the frame before.
     carries: Carried,
+    before: Handed,
     /// Gradients of the tapped points.
     pub(super) store: &'a Gradients,
 }
@@ -100,17 +111,29 @@ pub(super) struct Backward<'a> {
 impl<'a> Backward<'a> {
     /// Walks back from the tapped points that `store` has gradients of, from the last frame to the first.
     pub(super) fn run(tape: &'a Tape, store: &'a Gradients) -> Result<Vec<ParamGrad>> {
-        let (mut found, mut carried) = (vec![], Carried::new());
+        let (mut found, mut sums, mut carried, mut behind) = (vec![], Sums::new(), Carried::new(), Handed::new());
         for frame in tape.frames.iter().rev() {
             let (params, slots, left) = (&tape.params, frame.nodes.iter().map(|_| None).collect(), frame.readers());
-            let mut cx = Backward { params, frame, slots, left, found, carried, carries: Carried::new(), store };
+            let (carries, before) = (Carried::new(), Handed::new());
+            let mut cx = Backward { params, frame, slots, left, found, sums, carried, behind, carries, before, store };
             cx.walk()?;
-            (found, carried) = (cx.found, cx.carries);
+            (found, sums, carried, behind) = (cx.found, cx.sums, cx.carries, cx.before);
+        }
+        for (name, (shape, values)) in sums {
+            let value = Tensor::from_vec(values, shape, &Device::Cpu)?;
+            found.push(ParamGrad { params: tape.params.clone(), name, value });
         }
         Ok(found)
     }
 
     fn walk(&mut self) -> Result<()> {
+        let hidden: Vec<usize> =
+            self.behind.keys().filter(|(_, name)| *name == HIDDEN).map(|(layer, _)| *layer).collect();
+        for layer in hidden {
+            if let Some(gradient) = self.take_behind(layer, HIDDEN) {
+                self.put(layer, gradient);
+            }
+        }
         for (layer, leaf) in &self.frame.leaves {
             if let Some(gradient) = self.store.get(leaf) {
                 let (mut buffer, accumulate) = self.target(*layer, gradient.elem_count());
@@ -192,16 +215,28 @@ impl<'a> Backward<'a> {
         (self.is_last(layer) && alone).then_some(norm)
     }
 
-    /// Notes the gradient of a parameter of the network.
+    /// The gradient of a recurrent layer's state that the frame behind left; that of `hidden` is in the layer's slot already.
+    pub(super) fn take_behind(&mut self, layer: usize, name: &'static str) -> Option<Buffer> {
+        self.behind.remove(&(layer, name))
+    }
+
+    /// Hands the gradient of a recurrent layer's state to the frame before.
+    pub(super) fn hand_before(&mut self, layer: usize, name: &'static str, gradient: Buffer) {
+        self.before.insert((layer, name), gradient);
+    }
+
+    /// The gradient of a parameter of the network, to add to.
+    pub(super) fn sum(&mut self, name: &str, shape: &[usize]) -> &mut [f32] {
+        let start = || (shape.to_vec(), vec![0.0; shape.iter().product()]);
+        &mut self.sums.entry(name.to_owned()).or_insert_with(start).1
+    }
+
+    /// Notes the gradient of a parameter of the network, or adds this frame's to it.
     pub(super) fn found(&mut self, name: &str, values: Vec<f32>, shape: &[usize]) -> Result<()> {
-        let value = Tensor::from_vec(values, shape, &Device::Cpu)?;
-        self.found.push(ParamGrad { params: self.params.clone(), name: name.into(), value });
+        match self.sums.get_mut(name) {
+            Some((_, sum)) => scaled(&values, 1.0, sum, true),
+            None => drop(self.sums.insert(name.to_owned(), (shape.to_vec(), values))),
+        }
         Ok(())
     }
-}
-
-/// A gradient as a tensor, as the graph has the point.
-pub(super) fn to_tensor(slot: Slot, like: &Value) -> Result<Tensor> {
-    let values = slot.formed(like.channels());
-    Tensor::from_vec(to_rows(&values, &like.shape), &*like.shape, &Device::Cpu)
 }

@@ -17,10 +17,12 @@ use stillhouse_kernels::nhwc::{Grad, Load};
 /// Weights of a layer packed for both directions; the memory stays from step to step.
 #[derive(Default)]
 pub(crate) struct Packs {
-    forward: Packed,
+    pub(super) forward: Packed,
     /// The version of the parameters that `forward` holds.
-    version: Option<u64>,
-    backward: Packed,
+    pub(super) version: Option<u64>,
+    pub(super) backward: Packed,
+    /// The version of the parameters that `backward` holds.
+    pub(super) backward_version: Option<u64>,
     pub(super) folded: Folded,
     /// The version of the parameters, the batch norm and the rounding that `folded` holds.
     pub(super) folded_of: Option<(u64, Option<usize>, bool)>,
@@ -102,7 +104,7 @@ impl Geometry {
 pub(super) fn run(run: &mut Run<'_>, index: usize, kind: &LayerKind, x: Value) -> Result<Made> {
     let geometry = Geometry::new(kind, &x)?;
     let shape = geometry.output();
-    let packs = run.network.packs(index);
+    let packs = run.network.packs(index, 0);
     let version = run.network.params.version();
     {
         let mut packs = packs.borrow_mut();
@@ -165,8 +167,10 @@ impl Back for Convolution {
         let Some(entry) = cx.params.get(&weight) else { candle_core::bail!("has no `weight`") };
         let mut target = self.target(cx);
         let mut packs = self.packs.borrow_mut();
-        if target.is_some() {
+        let version = Some(cx.params.version());
+        if target.is_some() && packs.backward_version != version {
             read(entry.var.as_tensor(), |weights| self.geometry.pack(weights, &mut packs.backward, false))?;
+            packs.backward_version = version;
         }
         let [mut dw, mut db] = [entry.var.elem_count(), self.geometry.output()[1]].map(|len| vec![0.0; len]);
         let data = target.as_mut().map(|target| DataGrad {

@@ -36,7 +36,7 @@ pub(super) fn run(run: &mut Run<'_>, index: usize, kind: &LayerKind, x: &Value) 
     }
     let chain = chain(run, index);
     let geometry = Geometry::new(kind, x)?;
-    let packs = run.network.packs(index);
+    let packs = run.network.packs(index, 0);
     let mut packs = packs.borrow_mut();
     let of = Some((run.network.params.version(), chain.norm, run.spec.bf16));
     if packs.folded_of != of {

@@ -3,9 +3,12 @@
 use super::backward::Back;
 use super::buffer::Buffer;
 use super::record::{Frame, Node, Tape};
+use super::state::Memories;
 use super::support::has_kernel;
 use super::value::Value;
-use super::{attention, conv, dense, fold, island, join, moves, norm, pointwise, pool, tokens};
+use super::{
+    attention, blocks, cells, conv, conv_lstm, dense, fold, island, join, module, moves, norm, pointwise, pool, tokens,
+};
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
 use crate::graph::{LayerKind, Source, parameter_name};
@@ -37,6 +40,7 @@ pub(super) struct Run<'a> {
     channels: Vec<usize>,
     pub(super) out: Forward,
     pub(super) states: States,
+    pub(super) memories: Memories,
     /// Points with the tensors that stand for them.
     pub(super) leaves: Vec<(usize, Tensor)>,
 }
@@ -55,16 +59,17 @@ pub(crate) fn forward(
     moment: &Moment,
 ) -> std::result::Result<Forward, NetworkError> {
     let input = input.detach();
-    let (mut out, mut states, mut recorded) = (Forward::default(), States::new(), vec![]);
+    let (mut going, mut recorded) = (Going::default(), vec![]);
     let frames = if network.over_time { input.dim(1)? } else { 1 };
     for position in 0..frames {
         let at = if spec.reverse_time { frames - 1 - position } else { position };
         let x = if network.over_time { input.narrow(1, at, 1)?.squeeze(1)?.contiguous()? } else { input.clone() };
         let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
         let frame;
-        (out, states, frame) = run_frame(network, &x, spec, &moment, (out, states))?;
+        (going, frame) = run_frame(network, &x, spec, &moment, going)?;
         recorded.push(frame);
     }
+    let (mut out, ..) = going;
     if spec.reverse_time {
         out.taps.values_mut().for_each(|frames| frames.reverse());
     }
@@ -73,21 +78,21 @@ pub(crate) fn forward(
     Ok(out)
 }
 
-/// What goes on from frame to frame: what was found, and the state of modules on candle's tape.
-type Going = (Forward, States);
+/// What goes on from frame to frame: what was found, the state of modules on candle's tape, that of recurrent layers.
+type Going = (Forward, States, Memories);
 
 fn run_frame(
     network: &Network,
     x: &Tensor,
     spec: &PassSpec,
     moment: &Moment,
-    (mut out, states): Going,
-) -> std::result::Result<(Forward, States, Frame), NetworkError> {
+    mut going: Going,
+) -> std::result::Result<(Going, Frame), NetworkError> {
     if spec.want.contains(&Source::Input) {
-        out.taps.entry(Source::Input).or_default().push(x.clone());
+        going.0.taps.entry(Source::Input).or_default().push(x.clone());
     }
     let needed = network.graph.needed(&spec.want);
-    let mut run = Run::new(network, spec, moment, &needed, (out, states));
+    let mut run = Run::new(network, spec, moment, &needed, going);
     run.input = Some(Value::from_tensor(x)?);
     let last_use = last_readers(&network.graph, &needed);
     for index in needed {
@@ -110,7 +115,7 @@ impl<'a> Run<'a> {
         spec: &'a PassSpec,
         moment: &'a Moment,
         needed: &BTreeSet<usize>,
-        (out, states): Going,
+        (out, states, memories): Going,
     ) -> Run<'a> {
         let count = network.graph.layers.len();
         let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -135,6 +140,7 @@ impl<'a> Run<'a> {
             channels: vec![1; count],
             out,
             states,
+            memories,
             leaves: vec![],
         }
     }
@@ -168,6 +174,9 @@ impl<'a> Run<'a> {
             self.deferred.insert(index, [inputs[0].clone(), inputs[1].clone()]);
             return Ok(None);
         }
+        if matches!(kind, LayerKind::Module) {
+            return module::run(self, index).map(Some);
+        }
         let x = self.read(index, 0)?;
         if !has_kernel(kind, x.shape.len()) {
             return island::run(self, index).map(Some);
@@ -199,6 +208,11 @@ impl<'a> Run<'a> {
             LayerKind::ClassToken => tokens::behind(self, index, x)?,
             LayerKind::PositionEmbedding => tokens::positions(self, index, x)?,
             LayerKind::SelfAttention { heads } => attention::run(self, index, *heads, x)?,
+            LayerKind::Lstm { hidden } => cells::lstm(self, index, *hidden, x)?,
+            LayerKind::Gru { hidden } => cells::gru(self, index, *hidden, x)?,
+            LayerKind::ConvLstm { .. } => conv_lstm::run(self, index, kind, x)?,
+            LayerKind::SpaceToDepth { block } => blocks::run(self, index, *block, true, x)?,
+            LayerKind::DepthToSpace { block } => blocks::run(self, index, *block, false, x)?,
             LayerKind::Dropout { p } if self.spec.training => pointwise::dropout(self, index, x, *p)?,
             LayerKind::Identity | LayerKind::Dropout { .. } => pointwise::identity(self, index, x)?,
             _ => island::run(self, index)?,
@@ -329,7 +343,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn finish(mut self) -> std::result::Result<(Forward, States, Frame), NetworkError> {
+    fn finish(mut self) -> std::result::Result<(Going, Frame), NetworkError> {
         let mut leaves = std::mem::take(&mut self.leaves);
         for point in &self.spec.want {
             let Source::Layer(index) = point else { continue };
@@ -340,8 +354,8 @@ impl<'a> Run<'a> {
             }
             self.out.taps.entry(point.clone()).or_default().push(tensor);
         }
-        let Run { nodes, norm_of, channels, out, states, .. } = self;
-        Ok((out, states, Frame { nodes, leaves, norm_of, channels }))
+        let Run { nodes, norm_of, channels, out, states, memories, .. } = self;
+        Ok(((out, states, memories), Frame { nodes, leaves, norm_of, channels }))
     }
 }
 

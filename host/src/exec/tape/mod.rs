@@ -8,24 +8,32 @@
 //!
 //! A network without gradients in evaluation has batch norm, sum and activation folded into its convolutions ([`fold`]).
 //!
+//! Over time each frame is a run of the graph; the state of recurrent layers goes on in buffers, its gradient back in them
+//! ([`state`]). An LSTM keeps its gates: cells and outputs are made from them again on the way back.
+//!
 //! Tapped points leave as tensors, maps still channels last: parts run on them under a record, and the gradients that it finds
-//! for them are where the walk back starts ([`Tape::backward`]). A layer without a kernel, and a module, is an island on candle in the
-//! middle of the tape ([`island`]).
+//! for them are where the walk back starts ([`Tape::backward`]). A module runs under a record of its own
+//! ([`module`]); a layer without a kernel is an island on candle in the middle of the tape ([`island`]).
 
 mod attention;
 mod backward;
+mod blocks;
 mod buffer;
+mod cells;
 mod conv;
+mod conv_lstm;
 mod dense;
 mod fold;
 mod forward;
 mod island;
 mod join;
+mod module;
 mod moves;
 mod norm;
 mod pointwise;
 mod pool;
 mod record;
+mod state;
 mod support;
 mod tokens;
 mod value;

@@ -74,17 +74,28 @@ impl Value {
 
     /// The same for a tap: a map keeps its place in memory, the tensor's strides say so.
     pub(super) fn to_tap(&self) -> Result<Tensor> {
-        let Some([batch, channels, _]) = planes(&self.shape) else { return self.to_tensor() };
-        let mut rows = vec![0.0; self.raw.len()];
-        apply(self.load(), None, Activation::None, channels, &mut rows);
-        let [height, width] = self.plane();
-        Tensor::from_vec(rows, (batch, height, width, channels), &Device::Cpu)?.permute((0, 3, 1, 2))
+        if self.shape.len() != 4 {
+            return self.to_tensor();
+        }
+        let mut values = vec![0.0; self.raw.len()];
+        apply(self.load(), None, Activation::None, self.channels(), &mut values);
+        tensor_of(values, &self.shape)
     }
 
     pub(super) fn from_tensor(tensor: &Tensor) -> Result<Value> {
         let mut buffer = Buffer::new(tensor.elem_count());
         copy_in(tensor, &mut buffer, false)?;
         Ok(Value::stored(tensor.dims(), buffer))
+    }
+}
+
+/// Values that lie as a point's do, as a tensor of its shape: a map's strides are those of a permuted one.
+pub(super) fn tensor_of(values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+    match *shape {
+        [batch, channels, height, width] => {
+            Tensor::from_vec(values, (batch, height, width, channels), &Device::Cpu)?.permute((0, 3, 1, 2))
+        }
+        _ => Tensor::from_vec(values, shape, &Device::Cpu),
     }
 }
 

@@ -51,6 +51,11 @@ fn cases() -> Vec<(Value, Vec<usize>, Vec<usize>)> {
         (json!({ "kind": "class_token" }), vec![5, 4], vec![6, 4]),
         (json!({ "kind": "position_embedding" }), vec![5, 4], vec![5, 4]),
         (json!({ "kind": "self_attention", "heads": 2 }), vec![5, 4], vec![5, 4]),
+        (json!({ "kind": "lstm", "hidden": 3 }), vec![5], vec![3]),
+        (json!({ "kind": "gru", "hidden": 3 }), vec![5], vec![3]),
+        (json!({ "kind": "conv_lstm", "hidden": 3, "kernel": [3, 1] }), map(), vec![3, 5, 7]),
+        (json!({ "kind": "space_to_depth", "block": 2 }), vec![3, 4, 6], vec![12, 2, 3]),
+        (json!({ "kind": "depth_to_space", "block": 2 }), vec![12, 2, 3], vec![3, 4, 6]),
     ];
     let plain = ["relu", "relu6", "sigmoid", "tanh", "silu", "gelu", "hard_swish", "identity"];
     cases.extend(plain.iter().map(|name| (json!({ "kind": name }), vec![3], vec![3])));

@@ -6,6 +6,7 @@ mod gradients;
 mod layers;
 mod modules;
 mod published;
+mod recurrent;
 mod statistics;
 mod tape;
 

@@ -236,6 +236,35 @@ fn larger_families_take_any_size_and_channels() {
     assert_eq!(net.fallbacks(), [""; 0]);
 }
 
+/// Parameters of the sources: thuml/transferable-memory's source network for frames of one channel; PyTorch's cells.
+#[test]
+fn recurrent_families_have_the_sources_names_and_sizes() {
+    let graph = build_short("conv_lstm", &frame(&[1, 64, 64], 10)).expect("builds");
+    let (shapes, parameters) = outline(&graph);
+    assert_eq!(shapes[graph.output], [1, 64, 64]);
+    let wanted = [
+        ("cell_list.0.conv.0.weight", 256 * 80 * 25),
+        ("cell_list.0.conv.0.bias", 256),
+        ("cell_list.3.conv.0.weight", 256 * 128 * 25),
+        ("conv_last.weight", 16 * 64),
+    ];
+    wanted.iter().for_each(|(name, len)| assert!(parameters.contains(&((*name).to_owned(), *len)), "{name}"));
+    assert_eq!(parameters.len(), 9);
+    let at = graph.tap("cell_list.1").and_then(|point| point.layer()).expect("a group");
+    assert_eq!(shapes[at], [64, 16, 16]);
+    assert!(graph.tap("cell_list.1.cell").is_some() && graph.tap("cell_list.1.conv.0.cell").is_some());
+    let whole = table("conv_lstm", json!({ "patch": 1, "depth": 1, "hidden": 3 }), &frame(&[2, 5, 7], 10)).unwrap();
+    assert_eq!((whole.layers.len(), outline(&whole).0[1].clone()), (2, vec![2, 5, 7]));
+    for (name, gates) in [("lstm", 4), ("gru", 3)] {
+        let graph = build_short(name, &frame(&[3, 4], 10)).expect(name);
+        let cell = gates * 128 * (12 + 128 + 2);
+        assert_eq!((count(&graph), outline(&graph).0[graph.output].clone()), (cell + 1290, vec![10]), "{name}");
+        assert!(outline(&graph).1.iter().any(|(known, _)| known == "cells.0.weight_hh"));
+        assert_eq!(network(graph).fallbacks(), [""; 0], "{name}");
+    }
+    assert_eq!(network(build_short("conv_lstm", &cifar()).unwrap()).fallbacks(), [""; 0]);
+}
+
 #[test]
 fn larger_family_that_cannot_be_is_error_with_its_key() {
     let cases = [
@@ -256,6 +285,17 @@ fn larger_family_that_cannot_be_is_error_with_its_key() {
             "heads",
         ),
         (table("unet", json!({ "depth": 6 }), &cifar()), "images of 32x32 cannot be halved 6 times", "depth"),
+        (table("conv_lstm", json!({ "depth": 0 }), &cifar()), "`depth` must be 1 or more, got 0", "depth"),
+        (table("conv_lstm", json!({ "hidden": 0 }), &cifar()), "`hidden` must be 1 or more, got 0", "hidden"),
+        (table("conv_lstm", json!({ "kernel": 4 }), &cifar()), "`kernel` must be odd", "kernel"),
+        (table("conv_lstm", json!({ "kernel": 0 }), &cifar()), "`kernel` must be 1 or more, got 0", "kernel"),
+        (table("conv_lstm", json!({ "patch": 0 }), &cifar()), "`patch` must be 1 or more, got 0", "patch"),
+        (table("conv_lstm", json!({ "patch": 5 }), &cifar()), "32x32 do not divide into patches of 5x5", "patch"),
+        (table("conv_lstm", json!({ "width": 4 }), &cifar()), "unknown field `width`", "width"),
+        (build_short("conv_lstm", &frame(&[64], 10)), "`conv_lstm` wants images [C, H, W], the data has [64]", ""),
+        (table("lstm", json!({ "depth": 0 }), &cifar()), "`depth` must be 1 or more, got 0", "depth"),
+        (table("lstm", json!({ "hidden": 0 }), &cifar()), "`hidden` must be 1 or more, got 0", "hidden"),
+        (table("lstm", json!({ "cell": "rnn" }), &cifar()), "unknown variant `rnn`", "cell"),
         (build_short("unet", &frame(&[64], 10)), "`unet` wants images [C, H, W], the data has [64]", ""),
     ];
     for (result, message, key) in cases {

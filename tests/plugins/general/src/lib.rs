@@ -1,6 +1,7 @@
 //! Small components, one for each thing that a method may ask of the host. See the README for a list.
 
 mod alternating;
+mod conv_lstm_cell;
 mod every_frame;
 mod fused_four;
 mod gated_cell;
@@ -11,6 +12,7 @@ mod row_bank;
 mod two_stages;
 
 pub use alternating::{Alternating, AlternatingConfig};
+pub use conv_lstm_cell::{ConvLstmCell, ConvLstmCellConfig};
 pub use every_frame::{EveryFrame, EveryFrameConfig};
 pub use fused_four::FusedFour;
 pub use gated_cell::GatedCell;

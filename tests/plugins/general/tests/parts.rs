@@ -1,7 +1,7 @@
 //! The components in process, in f64.
 #![allow(missing_docs)]
 
-use general::{EveryFrame, FusedFour, GatedCell, ParameterPull, ReadsValue, ReadsWithoutSaying, RowBank};
+use general::{ConvLstmCell, EveryFrame, FusedFour, GatedCell, ParameterPull, ReadsValue, ReadsWithoutSaying, RowBank};
 use stillhouse_plugin::Result;
 use stillhouse_plugin::testing::Bench;
 
@@ -97,4 +97,24 @@ fn reads_without_saying_is_refused() -> Result<()> {
     let run = Bench::loss::<ReadsWithoutSaying>("{}")?.input("student", &[1, 1], &[1.0]).run();
     assert!(run.err().is_some_and(|error| error.message().contains("dynamic")));
     Ok(())
+}
+
+#[test]
+fn conv_lstm_cell_gradients_through_three_frames_equal_finite_differences() -> Result<()> {
+    let frames: [&[f64]; 3] = [&[0.5, -0.25, 0.1, 0.8], &[1.0, 0.3, -0.6, 0.2], &[-0.7, 0.9, 0.4, -0.1]];
+    let mut bench = Bench::module::<ConvLstmCell>(r#"{"kernel": 3}"#)?.series("input", &[1, 1, 2, 2], &frames).input(
+        "replaced",
+        &[1, 2, 2, 2],
+        &[0.0; 8],
+    );
+    let run = bench.run()?;
+    assert_ne!(run.result_at("output", 0).values, run.output().values);
+    assert_eq!(run.result_at("cell", 0).values.len(), 8);
+    bench.check_gradients(1e-6)
+}
+
+#[test]
+fn conv_lstm_cell_of_an_even_kernel_is_error() {
+    let error = Bench::module::<ConvLstmCell>(r#"{"kernel": 2}"#).err().map(|error| error.to_string());
+    assert!(error.is_some_and(|error| error.contains("`kernel` must be odd, got 2")));
 }

@@ -27,7 +27,8 @@ pub fn pack_backward(shape: &ConvShape, weights: &[f32], packed: &mut Packed) {
     packed.fill(shape, weights, Way::Back);
 }
 
-/// [`pack_forward`] for Winograd's method where it is known to be faster: 3x3, stride 1, at least 64 channels.
+/// [`pack_forward`] for Winograd's method where it is known to be faster: stride 1, and 3x3 with at least 64 channels or 5x5
+/// with at least 16.
 ///
 /// Outputs differ from the definition's by rounding, some times more than those of [`pack_forward`].
 pub fn pack_winograd(shape: &ConvShape, weights: &[f32], packed: &mut Packed) {

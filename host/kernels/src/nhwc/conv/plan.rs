@@ -116,7 +116,8 @@ impl Plan {
         plan.in_place = false;
         let [_, size] = plan.sizes();
         plan.band = plan.band.next_multiple_of(2);
-        plan.layout.size = [plan.band + 2, size[1].next_multiple_of(2) + 2];
+        let beyond = shape.window.kernel.map(|size| size - 1);
+        plan.layout.size = [plan.band + beyond[0], size[1].next_multiple_of(2) + beyond[1]];
         plan
     }
 
