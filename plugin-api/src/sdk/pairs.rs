@@ -1,5 +1,6 @@
 //! What most losses ask of the ports `student` and `teacher`.
 
+use super::context::Cx;
 use super::error::{Error, Result};
 use super::inputs::Inputs;
 use super::tensor::Tensor;
@@ -82,6 +83,16 @@ pub fn common_size(name: &str, student: &Tensor, teacher: &Tensor) -> Result<(Te
     Ok((pooled(student, [h, w]), pooled(teacher, [th, tw])))
 }
 
+/// Sum of the scalars that a loss found at its taps, which are emitted as `per_layer` `[taps]`. The list must not be empty.
+///
+/// # Errors
+/// An empty list.
+pub fn sum_of_layers(cx: &Cx, layers: &[Tensor]) -> Result<Tensor> {
+    let layers = Tensor::stack(&layers.iter().collect::<Vec<_>>(), 0)?; // [taps]
+    cx.emit("per_layer", &layers);
+    Ok(layers.sum_all())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::prelude::*;
@@ -105,19 +116,17 @@ mod tests {
     }
 
     impl Loss for Products {
-        fn forward(&self, _cx: &Cx, x: &Inputs) -> Result<Tensor> {
+        fn forward(&self, cx: &Cx, x: &Inputs) -> Result<Tensor> {
             if x.has("whole") {
                 let (student, teacher) = x.pair("products")?;
                 same_shape("products", &student, &teacher)?;
                 return Ok((student * teacher).mean_all());
             }
-            let mut sum: Option<Tensor> = None;
-            for (student, teacher) in x.pairs("products")? {
+            let products = x.pairs("products")?.into_iter().map(|(student, teacher)| {
                 let (student, teacher) = common_size("products", &student, &teacher)?;
-                let product = (student * teacher).mean_all();
-                sum = Some(sum.map_or(product.clone(), |sum| sum + product));
-            }
-            sum.ok_or_else(|| Error::new("no pair"))
+                Ok((student * teacher).mean_all())
+            });
+            sum_of_layers(cx, &products.collect::<Result<Vec<_>>>()?)
         }
     }
 
@@ -152,6 +161,7 @@ mod tests {
         let run = { several }.run().expect("runs");
         assert_eq!((run.loss(), run.grad_at("student", 1)), (31.0, &[7.0][..]));
         assert_eq!(run.grad_at("teacher", 0), [0.0]);
+        assert_eq!(run.emitted("per_layer").values, [10.0, 21.0]);
     }
 
     #[test]

@@ -67,9 +67,7 @@ impl Loss for Sp {
             let difference = similarities(&student) - similarities(&teacher); // [N, N]
             layers.push(difference.square().sum_all() / (samples * samples));
         }
-        let layers = Tensor::stack(&layers.iter().collect::<Vec<_>>(), 0)?; // [taps]
-        cx.emit("per_layer", &layers);
-        Ok(layers.sum_all())
+        sum_of_layers(cx, &layers)
     }
 }
 
