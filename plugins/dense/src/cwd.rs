@@ -19,7 +19,7 @@ impl Default for CwdConfig {
 
 /// Channel-wise distillation: each channel is a distribution over places; the student's is drawn to the teacher's.
 ///
-/// Shu et al. 2021 (arXiv:2011.13256), Eq. 3 and 4, as in mmrazor `models/losses/cwd.py`; `temperature` is the paper's T.
+/// Shu et al. 2021 (arXiv:2011.13256), as in mmrazor `models/losses/cwd.py`; `temperature` is the paper's T.
 /// ```text
 /// L = T^2 / (N C) * sum_nc sum_hw p_nchw (ln p_nchw - ln q_nchw)
 /// p = softmax over places of teacher / T   q = softmax over places of student / T

@@ -19,7 +19,7 @@ impl Default for PkdConfig {
 /// Distillation by the correlation of channels: the means of both maps are taken away and their deviations divided out, so that
 /// the squared error is one minus Pearson's correlation.
 ///
-/// Cao et al. 2022 (arXiv:2207.02039), Eq. 3 to 5, as in mmrazor `models/losses/pkd_loss.py`.
+/// Cao et al. 2022 (arXiv:2207.02039), as in mmrazor `models/losses/pkd_loss.py`.
 /// ```text
 /// L = sum over taps of 1/2 mean_nchw (s~ - t~)^2     x~ = (x - mean_c) / (std_c + 1e-6)
 /// mean_c, std_c (unbiased) over the samples and places of channel c

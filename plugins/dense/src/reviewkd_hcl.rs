@@ -21,7 +21,7 @@ impl Default for ReviewkdHclConfig {
 
 /// Hierarchical context loss of ReviewKD: squared errors of the maps and of their means at coarser levels.
 ///
-/// Chen et al. 2021 (arXiv:2104.09044), Sec. 3.3, as in mdistiller `distillers/ReviewKD.py` `hcl_loss`.
+/// Chen et al. 2021 (arXiv:2104.09044), as in mdistiller `distillers/ReviewKD.py` `hcl_loss`.
 /// ```text
 /// L = sum over taps of ( mse(s, t) + sum_k w^k mse(pool_k s, pool_k t) ) / ( 1 + sum_k w^k )
 /// k = 1, 2, .. counts the levels below the height; pool_k: adaptive average pooling to l_k x l_k; w = level_weight

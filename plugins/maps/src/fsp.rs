@@ -9,7 +9,7 @@ pub struct FspConfig {}
 
 /// Flow of the solution procedure: how the channels of a layer go together with those of the next is to be the same.
 ///
-/// Yim et al. 2017 (CVPR, "A Gift from Knowledge Distillation"), Eq. 1 and 2, as in RepDistiller `distiller_zoo/FSP.py`.
+/// Yim et al. 2017 (CVPR, "A Gift from Knowledge Distillation"), as in RepDistiller `distiller_zoo/FSP.py`.
 /// ```text
 /// L = sum over l of mean_n,cd (G_ncd - G'_ncd)^2     G_ncd = mean_hw F^l_nchw F^(l+1)_ndhw; G' the teacher's
 /// ```

@@ -9,7 +9,7 @@ pub struct NstConfig {}
 
 /// Neuron selectivity transfer: the channels of both networks, each as a pattern over places, are to be distributed alike.
 ///
-/// Huang & Wang 2017 (arXiv:1707.01219), Eq. 5 and 6 with the polynomial kernel, as in RepDistiller `distiller_zoo/NST.py`.
+/// Huang & Wang 2017 (arXiv:1707.01219) with the polynomial kernel, as in RepDistiller `distiller_zoo/NST.py`.
 /// ```text
 /// L = sum over taps of mean_n ( mean_cd k(t_c, t_d) + mean_cd k(s_c, s_d) - 2 mean_cd k(s_c, t_d) )     k(a, b) = (a . b)^2
 /// s_c = channel c of the student's map over all places, divided by its length (at least 1e-12); t the teacher's

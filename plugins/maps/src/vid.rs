@@ -26,7 +26,7 @@ impl Default for VidConfig {
 /// Variational information distillation: a normal distribution of the teacher's map, predicted from the student's, is to make
 /// the teacher's map likely.
 ///
-/// Ahn et al. 2019 (arXiv:1904.05835), Eq. 4 to 6, as in RepDistiller `distiller_zoo/VID.py`.
+/// Ahn et al. 2019 (arXiv:1904.05835), as in RepDistiller `distiller_zoo/VID.py`.
 /// ```text
 /// L = mean_nchw 1/2 ((mu - t)^2 / v_c + ln v_c)     v_c = ln(1 + e^(rho_c)) + eps
 /// mu = W3 relu(W2 relu(W1 s)), 1x1 convolutions without bias; s and t at one size

@@ -24,7 +24,7 @@ impl Default for RkdAngleConfig {
 /// Relational distillation, angle-wise: the angles that any two samples of a batch make at a third are to be the same in both
 /// networks.
 ///
-/// Park et al. 2019 (arXiv:1904.05068), Eq. 9 and 10, as in lenscloth/RKD `metric/loss.py` `RKdAngle`.
+/// Park et al. 2019 (arXiv:1904.05068), angle-wise loss, as in lenscloth/RKD `metric/loss.py` `RKdAngle`.
 /// ```text
 /// L = 1 / N^3 * sum_ijk h(e_ij . e_ik - e'_ij . e'_ik)     e_ij = (s_j - s_i) / |s_j - s_i|; e' the teacher's
 /// h(x) = x^2 / (2 beta) for |x| < beta, else |x| - beta / 2

@@ -26,7 +26,7 @@ impl Default for RkdDistanceConfig {
 /// Relational distillation, distance-wise: the distances between the samples of a batch, measured by their mean, are to be the
 /// same in both networks.
 ///
-/// Park et al. 2019 (arXiv:1904.05068), Eq. 5 to 8, as in lenscloth/RKD `metric/loss.py` `RkdDistance`.
+/// Park et al. 2019 (arXiv:1904.05068), distance-wise loss, as in lenscloth/RKD `metric/loss.py` `RkdDistance`.
 /// ```text
 /// L = 1 / N^2 * sum_ij h(d_ij / mu - d'_ij / mu')     d_ij = sqrt(max(|s_i - s_j|^2, 1e-12)), 0 for i = j; d' the teacher's
 /// h(x) = x^2 / (2 beta) for |x| < beta, else |x| - beta / 2

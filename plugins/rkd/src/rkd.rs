@@ -32,7 +32,7 @@ impl Default for RkdConfig {
 
 /// Relational distillation of distances and angles together (RKD-DA).
 ///
-/// Park et al. 2019 (arXiv:1904.05068), Sec. 3.2; the parts are [`RkdDistance`](crate::RkdDistance) and
+/// Park et al. 2019 (arXiv:1904.05068); the parts are [`RkdDistance`](crate::RkdDistance) and
 /// [`RkdAngle`](crate::RkdAngle).
 /// ```text
 /// L = distance_weight * L_distance + angle_weight * L_angle

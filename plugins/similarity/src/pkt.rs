@@ -13,7 +13,7 @@ pub struct PktConfig {}
 
 /// Probabilistic knowledge transfer: for each sample, how probable the others are as its neighbours.
 ///
-/// Passalis & Tefas 2018 (arXiv:1803.10837), Eq. 3 to 7 with the cosine kernel, as in RepDistiller `distiller_zoo/PKT.py`.
+/// Passalis & Tefas 2018 (arXiv:1803.10837) with the cosine kernel, as in RepDistiller `distiller_zoo/PKT.py`.
 /// ```text
 /// L = 1 / N^2 * sum_nm p_nm ln ((p_nm + 1e-7) / (q_nm + 1e-7))     q the student's, p the teacher's
 /// q_nm = k_nm / sum_m k_nm     k_nm = (u_n . u_m + 1) / 2     u_n = x_n / (|x_n| + 1e-7)

@@ -10,7 +10,7 @@ pub struct SpConfig {}
 
 /// Similarity-preserving distillation: samples that activate the teacher alike are to activate the student alike.
 ///
-/// Tung & Mori 2019 (arXiv:1907.09682), Eq. 1 to 4, as in RepDistiller `distiller_zoo/SP.py`.
+/// Tung & Mori 2019 (arXiv:1907.09682), as in RepDistiller `distiller_zoo/SP.py`.
 /// ```text
 /// L = 1 / N^2 * sum_nm (G_nm - G'_nm)^2     G = rows of X X^T, each divided by its length; X = [N, D], G' the teacher's
 /// ```
