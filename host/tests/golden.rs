@@ -7,7 +7,8 @@ use stillhouse::eval::{Float, GoldenMap, Outcome, Verdict, run_case};
 use stillhouse::plugin::Registry;
 
 /// Plugins that the map of golden cases needs.
-const PLUGINS: &[&str] = &["activation", "basics", "dense", "fitnet", "kd", "logits", "maps", "rkd", "similarity"];
+const PLUGINS: &[&str] =
+    &["activation", "basics", "dense", "fitnet", "ft", "kd", "logits", "maps", "rkd", "similarity"];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")

@@ -1,0 +1,1 @@
+stillhouse_plugin::export_plugin!();
