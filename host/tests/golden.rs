@@ -8,7 +8,7 @@ use stillhouse::plugin::Registry;
 
 /// Plugins that the map of golden cases needs.
 const PLUGINS: &[&str] =
-    &["activation", "basics", "crd", "dense", "fitnet", "ft", "kd", "logits", "maps", "rkd", "similarity"];
+    &["activation", "afd", "basics", "crd", "dense", "fitnet", "ft", "kd", "logits", "maps", "rkd", "similarity"];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
