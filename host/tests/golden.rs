@@ -7,8 +7,21 @@ use stillhouse::eval::{Float, GoldenMap, Outcome, Verdict, run_case};
 use stillhouse::plugin::Registry;
 
 /// Plugins that the map of golden cases needs.
-const PLUGINS: &[&str] =
-    &["activation", "afd", "basics", "crd", "dense", "fitnet", "ft", "kd", "logits", "maps", "rkd", "similarity"];
+const PLUGINS: &[&str] = &[
+    "activation",
+    "afd",
+    "basics",
+    "crd",
+    "crkd",
+    "dense",
+    "fitnet",
+    "ft",
+    "kd",
+    "logits",
+    "maps",
+    "rkd",
+    "similarity",
+];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
