@@ -139,7 +139,9 @@ impl FusedOp for AngleHuber {
             let Some(grad) = &mut grads[side] else { continue };
             let mut slopes = self.slopes(&spaces[side], &spaces[1 - side], rows);
             slopes.iter_mut().for_each(|slope| *slope *= output_grad[0].to_f64());
-            add_differences(&values[side], rows, &slopes, grad);
+            let mut pushes = vec![0.0; values[side].len()];
+            add_differences(&values[side], rows, &slopes, &mut pushes);
+            grad.iter_mut().zip(pushes).for_each(|(grad, push)| *grad += T::of(push));
         }
         Ok(())
     }

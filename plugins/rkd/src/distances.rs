@@ -1,6 +1,6 @@
 //! Distances between all rows.
 
-use crate::vectors::{add_differences, matrix, squared_distances, widened};
+use crate::vectors::{add_differences, matrix, squared_distances};
 use stillhouse_plugin::prelude::*;
 
 /// Squared distances below this count as this, and pass no gradient.
@@ -12,8 +12,8 @@ const CLAMP: f64 = 1e-12;
 /// d_ij = sqrt(max(|x_i - x_j|^2, 1e-12))     squared: without the root
 /// dL / dx_i = sum_j (g_ij + g_ji) (x_i - x_j) / d_ij, without the pairs at the clamp     squared: 2 in place of 1 / d_ij
 /// ```
-/// Differences are taken in double precision, row by row, so that equal rows are equal in single precision, too; memory beside
-/// the result is a copy of the input. The composite form takes them from a matrix product of centred rows.
+/// Distances are those of differences, row by row, so that equal rows are at the clamp in single precision, too. The composite form
+/// takes them from a matrix product of centred rows.
 pub struct Distances {
     /// Without the root.
     pub squared: bool,
@@ -29,11 +29,12 @@ impl FusedOp for Distances {
 
     fn forward<T: Float>(&self, inputs: &[Slice<'_, T>], output: &mut [T]) -> Result<()> {
         let [rows, _] = matrix(inputs[0].shape)?;
-        let squares = squared_distances(&widened(inputs[0].values), rows);
+        let squares = squared_distances(inputs[0].values, rows);
+        let clamp = T::of(CLAMP);
         for (at, (out, square)) in output.iter_mut().zip(squares).enumerate() {
-            let kept = square.max(CLAMP);
+            let kept = if square < clamp { clamp } else { square };
             let value = if self.squared { kept } else { kept.sqrt() };
-            *out = T::of(if at / rows == at % rows { 0.0 } else { value });
+            *out = if at / rows == at % rows { T::of(0.0) } else { value };
         }
         Ok(())
     }
@@ -41,19 +42,20 @@ impl FusedOp for Distances {
     fn backward<T: Float>(
         &self,
         inputs: &[Slice<'_, T>],
-        _output: &[T],
+        output: &[T],
         output_grad: &[T],
         grads: &mut [Option<&mut [T]>],
     ) -> Result<()> {
         let Some(grad) = &mut grads[0] else { return Ok(()) };
-        let ([rows, _], values) = (matrix(inputs[0].shape)?, widened(inputs[0].values));
-        let slope = |(square, grad): (f64, &T)| match square < CLAMP {
-            true => 0.0,
-            false if self.squared => 2.0 * grad.to_f64(),
-            false => grad.to_f64() / square.sqrt(),
+        let [rows, _] = matrix(inputs[0].shape)?;
+        let clamp = if self.squared { T::of(CLAMP) } else { T::of(CLAMP).sqrt() };
+        let slope = |(distance, grad): (&T, &T)| match *distance <= clamp {
+            true => T::of(0.0),
+            false if self.squared => T::of(2.0) * *grad,
+            false => *grad / *distance,
         };
-        let weights: Vec<f64> = squared_distances(&values, rows).into_iter().zip(output_grad).map(slope).collect();
-        add_differences(&values, rows, &weights, grad);
+        let weights: Vec<T> = output.iter().zip(output_grad).map(slope).collect();
+        add_differences(inputs[0].values, rows, &weights, grad);
         Ok(())
     }
 

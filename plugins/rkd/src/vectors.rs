@@ -1,4 +1,4 @@
-//! What the losses ask of their inputs and settings, and differences of rows in double precision.
+//! What the losses ask of their inputs and settings, and differences of rows.
 
 use stillhouse_plugin::prelude::*;
 
@@ -29,10 +29,10 @@ pub(crate) fn widened<T: Float>(values: &[T]) -> Vec<f64> {
 }
 
 /// Squared distances `[N, N]` of `rows` rows, taken from differences, so that equal rows are at 0 exactly.
-pub(crate) fn squared_distances(values: &[f64], rows: usize) -> Vec<f64> {
+pub(crate) fn squared_distances<T: Float>(values: &[T], rows: usize) -> Vec<T> {
     let width = values.len() / rows.max(1);
     let row = |at: usize| &values[at * width..(at + 1) * width];
-    let mut squares = vec![0.0; rows * rows];
+    let mut squares = vec![T::of(0.0); rows * rows];
     for i in 0..rows {
         for j in 0..i {
             let square = squared_distance(row(i), row(j));
@@ -43,32 +43,37 @@ pub(crate) fn squared_distances(values: &[f64], rows: usize) -> Vec<f64> {
     squares
 }
 
-fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
+fn squared_distance<T: Float>(a: &[T], b: &[T]) -> T {
     const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
+    let mut sums = [T::of(0.0); LANES];
     let (pieces_a, pieces_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = pieces_a.remainder().iter().zip(pieces_b.remainder()).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    let ends = pieces_a.remainder().iter().zip(pieces_b.remainder());
+    let rest: T = ends.map(|(a, b)| (*a - *b) * (*a - *b)).sum();
     for (a, b) in pieces_a.zip(pieces_b) {
         for lane in 0..LANES {
-            sums[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
+            let difference = a[lane] - b[lane];
+            sums[lane] += difference * difference;
         }
     }
-    sums.iter().sum::<f64>() + rest
+    sums.into_iter().sum::<T>() + rest
 }
 
 /// Gradient of the rows from factors `[N, N]` of their differences: `grad_i += sum_j (w_ij + w_ji) (x_i - x_j)`.
-pub(crate) fn add_differences<T: Float>(values: &[f64], rows: usize, weights: &[f64], grad: &mut [T]) {
+pub(crate) fn add_differences<T: Float>(values: &[T], rows: usize, weights: &[T], grad: &mut [T]) {
     let width = values.len() / rows.max(1);
-    let row = |at: usize| &values[at * width..(at + 1) * width];
-    let mut sums = vec![0.0; width];
     for i in 0..rows {
-        sums.fill(0.0);
-        for j in 0..rows {
+        let (before, own) = grad[..(i + 1) * width].split_at_mut(i * width);
+        let x = &values[i * width..(i + 1) * width];
+        for j in 0..i {
             let weight = weights[i * rows + j] + weights[j * rows + i];
-            if weight != 0.0 {
-                sums.iter_mut().zip(row(i)).zip(row(j)).for_each(|((sum, a), b)| *sum += weight * (a - b));
+            if weight != T::of(0.0) {
+                let (y, other) = (&values[j * width..(j + 1) * width], &mut before[j * width..(j + 1) * width]);
+                for (((own, other), x), y) in own.iter_mut().zip(other).zip(x).zip(y) {
+                    let push = weight * (*x - *y);
+                    *own += push;
+                    *other += -push;
+                }
             }
         }
-        grad[i * width..(i + 1) * width].iter_mut().zip(&sums).for_each(|(grad, sum)| *grad += T::of(*sum));
     }
 }
