@@ -5,23 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use stillhouse::eval::{Float, GoldenMap, Outcome, Verdict, run_case};
 use stillhouse::plugin::Registry;
-
-/// Plugins that the map of golden cases needs.
-const PLUGINS: &[&str] = &[
-    "activation",
-    "afd",
-    "basics",
-    "crd",
-    "crkd",
-    "dense",
-    "fitnet",
-    "ft",
-    "kd",
-    "logits",
-    "maps",
-    "rkd",
-    "similarity",
-];
+use support::made::PLUGINS;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod lab;
+pub mod made;
 pub mod naive;
 pub mod small;
 pub mod table;
