@@ -5,9 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use stillhouse::eval::{Float, GoldenMap, Outcome, Verdict, run_case};
 use stillhouse::plugin::Registry;
-
-/// Plugins that the map of golden cases needs.
-const PLUGINS: &[&str] = &["basics", "kd", "fitnet"];
+use support::made::PLUGINS;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
@@ -143,10 +141,13 @@ fn golden_case_of_unknown_variant_is_error() {
 }
 
 #[test]
-fn golden_case_of_a_method_without_plugin_is_not_mapped() {
+fn golden_case_that_no_part_stands_for_is_not_mapped() {
     let (registry, folder) = (support::plugins(&["kd"]), support::folder());
-    let case = changed(folder.path(), "kd_t4", |json| json["algorithm"] = "pkt".into());
+    let case = changed(folder.path(), "kd_t4", |json| json["variant"] = "training_trace".into());
     let report = run_case(&registry, &map(), &case, None, Float::F64).expect("is no failure");
     assert!(report.passed() && report.tensors().is_none());
-    assert_eq!(report.to_string(), "kd_t4 (pkt/logit_kl, f64): not mapped: a method that has no plugin\n");
+    assert_eq!(
+        report.to_string(),
+        "kd_t4 (kd/training_trace, f64): not mapped: a whole training, which the trainer runs and no part\n"
+    );
 }

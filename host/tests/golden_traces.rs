@@ -8,7 +8,7 @@ use std::path::Path;
 use stillhouse::eval::Case;
 use stillhouse::ops::ParamSet;
 use stillhouse::train::Fields;
-use support::small::{batch, planned, setup, steps, with_teacher};
+use support::small::{batch, planned, setup, steps, with_teacher, with_teacher_of};
 
 /// Relative errors that add up over the steps, in double and in single precision.
 const PRECISIONS: [(DType, f64); 2] = [(DType::F64, 1e-8), (DType::F32, 1e-5)];
@@ -171,5 +171,159 @@ fn golden_trace_fitnet_two_stage() {
         assert_close("losses", &losses, &values(&tensor(&case, "out.losses", DType::F64)), tolerance);
         assert_after(&case, student, &pairs, tolerance);
         assert_after(&case, term.part.params(), &regressor, tolerance);
+    }
+}
+
+/// Tensors of a step side by side, each sample in one row: what a teacher hands on in slices.
+fn side_by_side(case: &Case, names: &[&str], at: usize, float: DType) -> Tensor {
+    let rows = names.iter().map(|name| at_step(case, name, at, float).flatten_from(1).expect("is a batch"));
+    Tensor::cat(&rows.collect::<Vec<_>>(), 1).expect("are of one batch")
+}
+
+const AFD: &str = r#"
+manifest = 1
+run = { name = "trace", seeds = [1] }
+data = { use = "npz:none.npz" }
+
+[models.teacher]
+layers = [
+    { name = "flat", kind = "flatten" },
+    { name = "first", kind = "slice", from = "flat", start = 0, len = 80 },
+    { name = "map0", kind = "reshape", shape = [5, 4, 4] },
+    { name = "second", kind = "slice", from = "flat", start = 80, len = 24 },
+    { name = "map1", kind = "reshape", shape = [6, 2, 2] },
+    { name = "last", kind = "slice", from = "flat", start = 104, len = 5 },
+]
+weights = "teacher.safetensors"
+
+[models.student]
+layers = [
+    { name = "conv1", kind = "conv", out = 4, kernel = 3, padding = 1, bias = false },
+    { name = "relu1", kind = "relu" },
+    { name = "conv2", kind = "conv", out = 6, kernel = 3, stride = 2, padding = 1, bias = false },
+    { name = "relu2", kind = "relu" },
+    { name = "mean", kind = "global_avg_pool" },
+    { name = "fc", kind = "linear", out = 5 },
+]
+
+[stage.distil]
+train = "student"
+steps = 3
+batch = 4
+optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }
+terms.task = { use = "cross_entropy" }
+terms.kd = { use = "kd", temperature = 4.0, weight = 0.9 }
+terms.afd = { use = "afd", student = ["relu1", "relu2"], teacher = ["map0", "map1"], qk_dim = 8, weight = 20.0 }
+"#;
+
+/// The official name of a parameter of the attention.
+fn official_afd(own: &str) -> String {
+    let renamed = [("position_student", "p_s"), ("position_teacher", "p_t")];
+    if let Some((_, name)) = renamed.iter().find(|(known, _)| *known == own) {
+        return format!("afd.attention.{name}");
+    }
+    let side = own.replace("key.", "linear_trans_s.key_layer.").replace("query.", "linear_trans_t.query_layer.");
+    format!("afd.attention.{}", side.replace("bilinear.", "linear_trans_s.bilinear."))
+}
+
+#[test]
+fn golden_trace_afd_sgd() {
+    let case = case("trace_afd_sgd");
+    let student =
+        ["conv1.weight", "conv2.weight", "fc.weight", "fc.bias"].map(|name| (name, format!("student.{name}")));
+    let student: Vec<(&str, &str)> = student.iter().map(|(own, name)| (*own, name.as_str())).collect();
+    for (float, tolerance) in PRECISIONS {
+        let setup = setup(AFD, &[3, 8, 8], 5, &[], float);
+        let run = planned(&setup);
+        let layers = setup.manifest.models["teacher"].layers.clone().expect("are listed");
+        let models = with_teacher_of(&run, &layers, &[109], float);
+        let term = run.stages[0].terms().into_iter().find(|term| term.name == "afd").expect("is active");
+        let attention = term.part.params();
+        let own: Vec<(String, String)> =
+            attention.entries().into_iter().map(|(name, _)| (name.to_string(), official_afd(&name))).collect();
+        let (buffers, own): (Vec<_>, Vec<_>) = own.into_iter().partition(|(own, _)| own.contains("running_"));
+        let own: Vec<(&str, &str)> = own.iter().map(|(own, name)| (own.as_str(), name.as_str())).collect();
+        start(&case, &run.models["student"].network.params, &student);
+        start(&case, attention, &own);
+        for (own, name) in &buffers {
+            attention.assign(own, &tensor(&case, &format!("buffer.{name}"), DType::F64)).expect("fits");
+        }
+        let fields = |at| {
+            let teacher = ["input.teacher.0", "input.teacher.1", "input.teacher.logits"];
+            let (x, teacher) = (at_step(&case, "input.x", at, float), side_by_side(&case, &teacher, at, float));
+            batch(&run.stages[0], &[("student", &x), ("teacher", &teacher)], &at_step(&case, "input.target", at, float))
+        };
+        let losses = steps(&setup, &run, 0, &models, &(0..3).map(fields).collect::<Vec<_>>());
+        assert_close("losses", &losses, &values(&tensor(&case, "out.losses", DType::F64)), tolerance);
+        assert_after(&case, &run.models["student"].network.params, &student, tolerance);
+        // Of a bias before a normalisation the gradient is rounding noise; beside the largest number it is none.
+        assert_after(&case, attention, &own, tolerance);
+        for (own, name) in buffers {
+            let wanted = tensor(&case, &format!("buffer_after.{name}"), DType::F64);
+            assert_close(&name, &values(&attention.value(&own).expect("exists")), &values(&wanted), tolerance);
+        }
+    }
+}
+
+const CRKD: &str = r#"
+manifest = 1
+run = { name = "trace", seeds = [1] }
+data = { use = "npz:none.npz" }
+
+[models.teacher]
+layers = [
+    { name = "wide", kind = "linear", out = 10 },
+    { name = "features", kind = "slice", from = "wide", start = 0, len = 4 },
+    { name = "last", kind = "slice", from = "wide", start = 4, len = 6 },
+]
+weights = "teacher.safetensors"
+
+[models.student]
+layers = [{ name = "embed", kind = "linear", out = 4, bias = false }, { name = "fc", kind = "linear", out = 6 }]
+
+[stage.distil]
+train = "student"
+steps = 4
+batch = 8
+optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }
+terms.task = { use = "cross_entropy" }
+terms.crkd = { use = "crkd", student = "embed", teacher = "features", hidden = 5 }
+"#;
+
+#[test]
+fn golden_trace_crkd_alternating() {
+    let case = case("trace_crkd_alternating");
+    let student = ["embed.weight", "fc.weight", "fc.bias"].map(|name| (name, format!("student.{name}")));
+    let student: Vec<(&str, &str)> = student.iter().map(|(own, name)| (*own, name.as_str())).collect();
+    let discriminator = [
+        ("discriminator.hidden.weight", "disc.0.weight"),
+        ("discriminator.hidden.bias", "disc.0.bias"),
+        ("discriminator.out.weight", "disc.1.weight"),
+        ("discriminator.out.bias", "disc.1.bias"),
+    ];
+    for (float, tolerance) in PRECISIONS {
+        let setup = setup(CRKD, &[5], 6, &[("wide.weight", &[10, 5]), ("wide.bias", &[10])], float);
+        let run = planned(&setup);
+        let mut layers = setup.manifest.models["teacher"].layers.clone().expect("are listed");
+        // The teacher says what it is given.
+        layers[0].kind = "identity".into();
+        layers[0].options.clear();
+        let models = with_teacher_of(&run, &layers, &[10], float);
+        let term = run.stages[0].terms().into_iter().find(|term| term.name == "crkd").expect("is active");
+        start(&case, &run.models["student"].network.params, &student);
+        start(&case, term.part.params(), &discriminator);
+        let fields = |at| {
+            let teacher = ["input.teacher.0", "input.teacher.1"];
+            let (x, teacher) = (at_step(&case, "input.x", at, float), side_by_side(&case, &teacher, at, float));
+            batch(&run.stages[0], &[("student", &x), ("teacher", &teacher)], &at_step(&case, "input.target", at, float))
+        };
+        let losses = steps(&setup, &run, 0, &models, &(0..4).map(fields).collect::<Vec<_>>());
+        // A step reports both phases.
+        let of = |name: &str| values(&tensor(&case, name, DType::F64));
+        let wanted =
+            of("out.losses").iter().zip(of("out.losses.discriminator")).map(|(a, b)| a + b).collect::<Vec<_>>();
+        assert_close("losses", &losses, &wanted, tolerance);
+        assert_after(&case, &run.models["student"].network.params, &student, tolerance);
+        assert_after(&case, term.part.params(), &discriminator, tolerance);
     }
 }

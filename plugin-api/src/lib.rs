@@ -82,7 +82,7 @@ pub mod prelude {
     pub use crate::sdk::nn::{BatchNorm, Conv2d, ConvTranspose2d, LayerNorm, Linear};
     pub use crate::sdk::{
         BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result,
-        Slice, State, Stepped, Tensor,
+        Slice, State, Stepped, Tensor, common_size, map_dims, same_shape, sum_of_layers,
     };
     pub use crate::{ensure, export_plugin, register};
     pub use schemars::JsonSchema;

@@ -5,6 +5,7 @@
 pub mod clips;
 pub mod command;
 pub mod lab;
+pub mod made;
 pub mod naive;
 pub mod small;
 pub mod table;

@@ -33,7 +33,14 @@ pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usiz
     let set = DataSet::new("small", (part(), None, part()), None).expect("fits");
     let name = manifest.data.keys().next().expect("has data").clone();
     let data = [(name, set)].into();
-    Setup { manifest, sources, registry: plugins(&["basics", "kd", "fitnet"]), data, device: Device::Cpu, float }
+    Setup {
+        manifest,
+        sources,
+        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd"]),
+        data,
+        device: Device::Cpu,
+        float,
+    }
 }
 
 /// The plan of a setup.
@@ -59,7 +66,12 @@ pub fn with_teacher(
         options: options.as_object().cloned().unwrap_or_default(),
     };
     let layers: Vec<Layer> = kinds.iter().enumerate().map(layer).collect();
-    let graph = build_inline(&layers, input).unwrap_or_else(|error| panic!("{}", error.message));
+    with_teacher_of(run, &layers, input, float)
+}
+
+/// The models of a plan, the teacher replaced by one of these layers on inputs of this shape.
+pub fn with_teacher_of(run: &RunPlan, layers: &[Layer], input: &[usize], float: DType) -> IndexMap<String, Rc<Model>> {
+    let graph = build_inline(layers, input).unwrap_or_else(|error| panic!("{}", error.message));
     let params = Rc::new(ParamSet::new("teacher", 1, float, &Device::Cpu));
     let network = Network::new("teacher", graph, params, false, BTreeMap::new()).expect("fits");
     let old = &run.models["teacher"];

@@ -12,6 +12,7 @@ mod init;
 mod inputs;
 pub mod nn;
 mod operators;
+mod pairs;
 mod tensor;
 
 pub use context::{BindCx, Cx, Moment, Rng};
@@ -21,4 +22,5 @@ pub use faces::{Component, Connector, Distiller, Loss, Module, State, Stepped};
 pub use fused::{Float, FusedOp, Slice};
 pub use init::Init;
 pub use inputs::Inputs;
+pub use pairs::{common_size, map_dims, same_shape, sum_of_layers};
 pub use tensor::Tensor;
