@@ -5,8 +5,9 @@
 //! cargo build --release && cargo bench -p stillhouse --bench engine -- [part of a work's name] [--threads 1,2] [--rounds 9]
 //! ```
 //! `--rivals default,channels_last,bf16,compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
-//! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each side is a process of its own with a fixed number of threads. The step is the real
-//! one of a run: forward of teacher and student, the terms of the plugins, backward, update; data are there beforehand.
+//! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each
+//! side is a process of its own with a fixed number of threads. The step is the real one of a run: forward of teacher and
+//! student, the terms of the plugins, backward, update; over time forward and backward alone. Data are there beforehand.
 
 #[path = "engine/frames.rs"]
 mod frames;

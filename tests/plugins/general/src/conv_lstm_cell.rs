@@ -31,7 +31,8 @@ impl Component for ConvLstmCell {
     type Config = ConvLstmCellConfig;
     const NAME: &'static str = "conv_lstm_cell";
     const DOC: &'static str = "A convolutional LSTM, its cell open to taps";
-    const CITATION: &'static str = "Shi et al., Convolutional LSTM Network: A Machine Learning Approach for Precipitation Nowcasting, NeurIPS 2015";
+    const CITATION: &'static str = "Shi et al., Convolutional LSTM Network: A Machine Learning Approach for Precipitation \
+                                    Nowcasting, 2015, arXiv:1506.04214";
 
     fn new(config: ConvLstmCellConfig) -> Result<ConvLstmCell> {
         ensure!(config.kernel % 2 == 1, "`kernel` must be odd, got {}", config.kernel);

@@ -99,3 +99,39 @@ impl Points<6> for Five {
         [a, (even + odd) * (-1.0 / 3.0), (even - odd) * (1.0 / 3.0), two * (1.0 / 15.0), half * (-1.0 / 15.0), e]
     }
 }
+
+/// F(5, 2), where the window and the outputs change sides.
+impl Five {
+    /// `G g` of two elements.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    pub(super) unsafe fn spread<V: Lanes>([a, b]: [V; 2]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let [third, fifteenth] = [1.0 / 3.0, 1.0 / 15.0].map(|factor| V::splat(factor));
+            [
+                a,
+                V::splat(-1.0 / 3.0).mul(a.add(b)),
+                third.mul(a.sub(b)),
+                fifteenth.mul(V::splat(2.0).fma(b, a)),
+                V::splat(-16.0 / 15.0).mul(V::splat(-0.5).fma(b, a)),
+                b,
+            ]
+        }
+    }
+
+    /// `A^T m` of five outputs: powers of the points.
+    #[inline(always)]
+    pub(super) fn window([a, b, c, d, e, f]: [f32; 6]) -> [f32; 5] {
+        let (even, odd) = (b + c, b - c);
+        [
+            a + even + d + e,
+            odd + 2.0 * d - 0.5 * e,
+            even + 4.0 * d + 0.25 * e,
+            odd + 8.0 * d - 0.125 * e,
+            even + 16.0 * d + 0.0625 * e + f,
+        ]
+    }
+}

@@ -8,7 +8,7 @@ use super::layout::Source;
 use super::plan::{Plan, Way};
 use super::run::{Cut, Make, Shared, add_in_order};
 use super::scratch::{scratch, zeroed_f64};
-use super::{ConvShape, DataGrad, wide};
+use super::{ConvShape, DataGrad, turned, wide};
 
 /// Gradient of the weights from input and gradient of the output, and of the input if it is wanted.
 ///
@@ -22,6 +22,11 @@ pub(super) fn backward(shape: &ConvShape, [x, dy]: [Source; 2], data: Option<Dat
         }
         Some(data) => {
             let plan = data.packed.plan(shape, Way::Back);
+            if plan.winograd && shape.window.kernel == [5, 5] {
+                // SAFETY: `with_make` checked the destination, the caller the source.
+                with_make(plan, shape.batch, data, |make, sums| unsafe { make.all(dy, shape.batch, sums) });
+                return turned::weights(shape, [x, dy], dw);
+            }
             with_make(plan, shape.batch, data, |make, sums| {
                 fused(plan, shape.batch, [x, dy], Some(make), sums, dw);
             });
