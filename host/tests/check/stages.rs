@@ -344,7 +344,7 @@ fn best_without_validation_part_is_a_warning() {
 fn frozen_in_bf16_on_candle_is_told_to_have_no_effect() {
     let text = warned(
         &changed(&[("[models.teacher]\n", "[models.teacher]\nfrozen = \"bf16\"\n")])
-            .replace("manifest = 1\n", "manifest = 1\nexecutor = \"candle\"\n"),
+            .replace("manifest = 1\n", "manifest = 1\nrun.executor = \"candle\"\n"),
     );
     assert!(text.contains("model `teacher` is not rounded to bf16: candle runs it"), "{text}");
     assert!(text.contains("hint: that is for the fast executor"), "{text}");
