@@ -60,6 +60,7 @@ mod reduce;
 mod seed;
 mod shape;
 mod softmax;
+mod sum;
 mod unary;
 
 #[cfg(test)]

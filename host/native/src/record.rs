@@ -8,6 +8,7 @@
 
 use super::gradients::Gradients;
 use super::seed::seeded;
+use super::sum::Sum;
 use candle_core::{Result, Tensor, TensorId};
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -15,7 +16,12 @@ use std::collections::HashMap;
 
 /// How a gradient goes back through a call.
 pub(crate) trait Back: 'static {
-    /// Gradients by input, given that of the output; those that are not wanted may be `None`.
+    /// For a function that hands on a part of its one input: the dim, and where the part starts.
+    fn part(&self) -> Option<(usize, usize)> {
+        None
+    }
+
+    /// Gradients by input, given that of the output; those that are not wanted may be `None`. Not for a function of a part.
     fn back(&self, ins: &[Tensor], out: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Found>;
 }
 
@@ -83,22 +89,26 @@ impl Record {
     /// # Errors
     /// A gradient of another shape than its result; a function that fails.
     pub fn gradients(&self, starts: &[(Tensor, Tensor)]) -> Result<Gradients> {
-        let mut sums: Vec<Option<Tensor>> = vec![None; self.slots.len()];
+        let mut sums: Vec<Sum> = self.slots.values().map(|_| Sum::default()).collect();
         for (result, gradient) in starts {
             if result.dims() != gradient.dims() {
                 candle_core::bail!("a gradient of the shape {:?} for {:?}", gradient.dims(), result.dims());
             }
             if let Some(slot) = self.slots.get(&result.id()) {
-                add(&mut sums[*slot], gradient.clone())?;
+                sums[*slot].add(gradient.clone())?;
             }
         }
         for call in self.calls.iter().rev() {
-            let Some(grad) = sums[call.slot].take() else { continue };
+            let Some(grad) = sums[call.slot].0.take() else { continue };
+            if let (Some((dim, start)), Some(slot)) = (call.back.part(), call.slots[0]) {
+                sums[slot].add_part(&call.ins[0], [dim, start], &grad)?;
+                continue;
+            }
             let wanted: SmallVec<[bool; 3]> = call.slots.iter().map(Option::is_some).collect();
             let found = call.back.back(&call.ins, &call.out, &grad, &wanted)?;
             for (slot, found) in call.slots.iter().zip(found) {
                 if let (Some(slot), Some(found)) = (slot, found) {
-                    add(&mut sums[*slot], found)?;
+                    sums[*slot].add(found)?;
                 }
             }
         }
@@ -106,11 +116,11 @@ impl Record {
     }
 
     /// Of what stands on candle's tape the walk goes on along it.
-    fn of_leaves(&self, sums: &mut [Option<Tensor>]) -> Result<Gradients> {
+    fn of_leaves(&self, sums: &mut [Sum]) -> Result<Gradients> {
         let mut found = Gradients::default();
         let mut onward: Option<Tensor> = None;
         for (slot, leaf) in &self.leaves {
-            let Some(sum) = sums[*slot].take() else { continue };
+            let Some(sum) = sums[*slot].0.take() else { continue };
             if leaf.is_variable() || !leaf.track_op() {
                 found.add(leaf, sum)?;
                 continue;
@@ -144,14 +154,6 @@ impl Record {
         self.slots.insert(tensor.id(), slot);
         slot
     }
-}
-
-fn add(sum: &mut Option<Tensor>, more: Tensor) -> Result<()> {
-    *sum = Some(match sum.take() {
-        Some(sum) => (sum + more)?,
-        None => more,
-    });
-    Ok(())
 }
 
 /// Whether a record is open on this thread.

@@ -1,5 +1,6 @@
 //! The same elements in another order, number or type: candle's methods, noted in the open record.
 
+use super::last::{dim_lying, has_last_strides, is_last, lies};
 use super::record::{Back, Found, Inputs, is_open, note};
 use super::reduce::sum;
 use candle_core::{DType, Result, Tensor};
@@ -15,6 +16,10 @@ enum Move {
 }
 
 impl Back for Move {
+    fn part(&self) -> Option<(usize, usize)> {
+        if let Move::Narrow { dim, start } = self { Some((*dim, *start)) } else { None }
+    }
+
     fn back(&self, ins: &[Tensor], _: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Found> {
         Ok(match self {
             Move::Reshape => smallvec![Some(grad.reshape(ins[0].dims())?)],
@@ -22,16 +27,13 @@ impl Back for Move {
                 let place = |dim: usize| dims.iter().position(|moved| *moved == dim).unwrap_or(dim);
                 smallvec![Some(grad.permute((0..dims.len()).map(place).collect::<Vec<_>>())?)]
             }
-            Move::Narrow { dim, start } => {
-                let behind = ins[0].dims()[*dim] - start - grad.dims()[*dim];
-                smallvec![Some(grad.pad_with_zeros(*dim, *start, behind)?)]
-            }
+            Move::Narrow { .. } => smallvec![None],
             Move::Concat { dim } => {
                 let mut start = 0;
                 let mut part = |(from, wanted): (&Tensor, &bool)| {
                     let (at, len) = (start, from.dims()[*dim]);
                     start += len;
-                    wanted.then(|| grad.narrow(*dim, at, len)).transpose()
+                    wanted.then(|| part_of(grad, *dim, at, len)).transpose()
                 };
                 ins.iter().zip(wanted).map(&mut part).collect::<Result<_>>()?
             }
@@ -39,6 +41,15 @@ impl Back for Move {
             Move::Cast => smallvec![Some(grad.to_dtype(ins[0].dtype())?)],
         })
     }
+}
+
+/// A part of a gradient, which lies as the whole does.
+fn part_of(grad: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
+    if has_last_strides(grad) {
+        let lying = grad.permute((0, 2, 3, 1))?.narrow(dim_lying(dim), start, len)?;
+        return lying.contiguous()?.permute((0, 3, 1, 2));
+    }
+    grad.narrow(dim, start, len)?.contiguous()
 }
 
 /// Sums over what was repeated.
@@ -85,7 +96,9 @@ pub fn permute(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
 /// # Errors
 /// Elements that the dim does not have.
 pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
-    noted(&[x], x.narrow(dim, start, len)?, || Move::Narrow { dim, start })
+    let part = x.narrow(dim, start, len)?;
+    let part = if is_last(x) { part_of(x, dim, start, len)? } else { part };
+    noted(&[x], part, || Move::Narrow { dim, start })
 }
 
 /// One behind the other along a dim.
@@ -93,6 +106,11 @@ pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor
 /// # Errors
 /// Shapes that differ outside the dim, differing dtypes.
 pub fn concat(all: &[&Tensor], dim: usize) -> Result<Tensor> {
+    if lies(all) && all.iter().all(|x| x.rank() == 4) && dim < 4 {
+        let lying = all.iter().map(|x| x.permute((0, 2, 3, 1))?.contiguous()).collect::<Result<Vec<_>>>()?;
+        let joined = Tensor::cat(&lying, dim_lying(dim))?.permute((0, 3, 1, 2))?;
+        return noted(all, joined, || Move::Concat { dim });
+    }
     noted(all, Tensor::cat(all, dim)?, || Move::Concat { dim })
 }
 

@@ -18,13 +18,17 @@ use candle_core::{DType, Result, Tensor};
 
 /// Whether a map lies channels last, on the CPU, and a record is open.
 pub(crate) fn is_last(x: &Tensor) -> bool {
+    has_last_strides(x) && is_open()
+}
+
+/// Whether a map lies channels last, on the CPU.
+pub(crate) fn has_last_strides(x: &Tensor) -> bool {
     let [_, channels, height, width] = *x.dims() else { return false };
     let steps = x.stride();
     channels > 1
         && height * width > 1
         && steps == [channels * height * width, 1, width * channels, channels]
         && x.device().is_cpu()
-        && is_open()
 }
 
 /// Whether the layout matters to a kernel that is written for `f32`.
