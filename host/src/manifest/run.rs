@@ -22,8 +22,8 @@ pub struct Run {
     /// Also train each student alone on the same schedule, to compare with.
     #[serde(default)]
     pub baseline: bool,
-    /// Threads to compute with; all cores unless written. The numbers do not depend on it.
-    #[schemars(range(min = 1))]
+    /// Threads to compute with, at most 256; all cores unless written. The numbers do not depend on it.
+    #[schemars(range(min = 1, max = 256))]
     pub threads: Option<usize>,
     /// Folder of the runs, relative to the manifest.
     #[serde(default = "default_dir")]

@@ -226,3 +226,9 @@ error: an override has the form `path=value`, got `stage.distil.epochs`
 ";
     assert_eq!(refused_in(&Place::with(BASE), &["--set", "stage.distil.epochs"]), wanted);
 }
+
+#[test]
+fn threads_beyond_any_machine_are_refused() {
+    let text = refused(&changed(&[("manifest = 1\n", "manifest = 1\nrun.threads = 9999\n")]));
+    assert!(text.contains("`threads`") && text.contains("256") && text.contains("9999"), "{text}");
+}

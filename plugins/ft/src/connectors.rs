@@ -7,8 +7,8 @@ use stillhouse_plugin::prelude::*;
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FtEncoderConfig {
-    /// Channels of the factor as a share of the other end's; above 0.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    /// Channels of the factor as a share of the other end's; above 0, at most 16.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 16))]
     pub rate: f64,
     /// A batch normalisation follows each convolution.
     pub batch_norm: bool,
@@ -33,7 +33,7 @@ impl Default for FtEncoderConfig {
 /// - parameters `encoder.{0,3,6}.weight`, `.bias`, and `encoder.{1,4,7}.weight`, `.bias`; buffers of the latter
 ///
 /// # Errors
-/// Other than a map at `from`, no channel left, a rate that is not finite and above 0.
+/// Other than a map at `from`, no channel left, a rate that is not above 0 and at most 16.
 pub struct FtEncoder {
     config: FtEncoderConfig,
     stack: Option<Stack>,

@@ -11,8 +11,8 @@ pub struct FtConfig {
     /// Epochs of the paraphraser's stage; above 0.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub paraphraser_epochs: f64,
-    /// Channels of a factor as a share of the teacher's; above 0.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    /// Channels of a factor as a share of the teacher's; above 0, at most 16.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 16))]
     pub rate: f64,
     /// A batch normalisation follows each convolution of the translator.
     pub translator_batch_norm: bool,

@@ -66,6 +66,6 @@ pub(crate) fn factor_channels(channels: usize, rate: f64) -> Result<usize> {
 
 /// Refuses a rate that leaves nothing.
 pub(crate) fn check_rate(rate: f64) -> Result<()> {
-    ensure!(rate.is_finite() && rate > 0.0, "`rate` must be finite and above 0, got {rate}");
+    ensure!(rate > 0.0 && rate <= 16.0, "`rate` must be above 0 and at most 16, got {rate}");
     Ok(())
 }

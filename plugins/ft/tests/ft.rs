@@ -193,7 +193,8 @@ fn ft_of_wrong_inputs_is_error() {
 #[test]
 fn ft_of_wrong_settings_is_error() {
     let of = |config: &str| Bench::distiller::<Ft>(config).err().expect("refused").to_string();
-    assert_eq!(of(r#"{"rate": 0}"#), "`rate` must be finite and above 0, got 0");
+    assert_eq!(of(r#"{"rate": 0}"#), "`rate` must be above 0 and at most 16, got 0");
+    assert_eq!(of(r#"{"rate": 1e9}"#), "`rate` must be above 0 and at most 16, got 1000000000");
     assert_eq!(of(r#"{"paraphraser_epochs": 0}"#), "`paraphraser_epochs` must be finite and above 0, got 0");
     assert_eq!(of(r#"{"factor_weight": -1}"#), "`factor_weight` must be finite and not negative, got -1");
     assert_eq!(of(r#"{"factor": {"p2": 0}}"#), "`factor.p2` must be at least 1");
@@ -201,5 +202,5 @@ fn ft_of_wrong_settings_is_error() {
     let error = Bench::loss::<FtFactor>(r#"{"p1": 0}"#).err().expect("refused").to_string();
     assert_eq!(error, "`p1` must be at least 1");
     let error = Bench::connector::<FtEncoder>(r#"{"rate": -1}"#).err().expect("refused").to_string();
-    assert_eq!(error, "`rate` must be finite and above 0, got -1");
+    assert_eq!(error, "`rate` must be above 0 and at most 16, got -1");
 }
