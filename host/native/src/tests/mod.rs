@@ -5,8 +5,8 @@
 mod elementwise;
 mod last;
 mod layers;
-mod products;
 mod packs;
+mod products;
 mod record;
 mod reductions;
 mod tape;
