@@ -61,7 +61,7 @@ struct Run<'a> {
     case: &'a Case,
     rule: &'a Rule,
     engine: Engine<'a>,
-    /// What parts gave: `<part>`, `<part>.<name>`, and terms with their weight, `<part>:weighted`.
+    /// What parts gave: `<part>`, `<part>.<name>`, terms with their weight, `<part>:weighted`, and their sum, `<part>:total`.
     values: IndexMap<String, Tensor>,
     /// Connectors that do not apply, with what they would have read.
     skipped: IndexMap<String, Vec<String>>,
@@ -174,6 +174,7 @@ impl Run<'_> {
     fn count(&mut self, part: &PartRule, node: &Node, given: &Given) -> Result<(), EvalError> {
         let weights = part.weight.as_ref().map_or(Ok(None), |weight| resolve(weight, self.case));
         let weights = weights.map_err(|message| self.wrong(format!("`weight` of `{}`: {message}", part.name())))?;
+        let mut total: Option<Tensor> = None;
         for (name, term) in &given.terms {
             let weight = match &weights {
                 Some(Value::Object(table)) => {
@@ -186,8 +187,10 @@ impl Run<'_> {
             };
             let weighted = weighted(term, weight)?;
             self.values.insert(format!("{}:weighted", called(part.name(), name)), weighted.clone());
+            total = Some(total.map_or(Ok(weighted.clone()), |sum| sum + &weighted)?);
             self.add(weighted)?;
         }
+        self.values.extend(total.map(|total| (format!("{}:total", part.name()), total)));
         Ok(())
     }
 
