@@ -5,7 +5,7 @@ mod support;
 
 use support::lab::{Lab, plugin};
 
-const SHIPPED: [&str; 13] = [
+const SHIPPED: [&str; 14] = [
     "stillhouse-activation",
     "stillhouse-afd",
     "stillhouse-basics",
@@ -19,6 +19,7 @@ const SHIPPED: [&str; 13] = [
     "stillhouse-maps",
     "stillhouse-rkd",
     "stillhouse-similarity",
+    "stillhouse-skd",
 ];
 
 const HEAD: &str = r#"

@@ -101,8 +101,8 @@ fn text(metrics: &Metrics) -> String {
     if let Some(accuracy) = metrics.accuracy {
         text.push_str(&format!(", accuracy {:.2} %", 100.0 * accuracy));
     }
-    if let Some(nll) = metrics.nll {
-        text.push_str(&format!(", nll {nll:.4}"));
+    for (name, value) in metrics.measured().filter(|(name, _)| *name != "accuracy") {
+        text.push_str(&format!(", {name} {value:.4}"));
     }
     text
 }

@@ -100,17 +100,17 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
-    /// Name of a metric.
+    /// Name of a metric: `accuracy` (of maps `cc` stands in for it), `nll`, `mse`, `cc`, `sim`, `nss`, `auc` or `objective`.
     #[serde(default = "default_metric")]
     pub metric: String,
-    /// Whether more of it is better; less of `nll` and `objective`, more of any other, unless written.
+    /// Whether more of it is better; less of `nll`, `mse` and `objective`, more of any other, unless written.
     pub mode: Option<Goal>,
 }
 
 impl Best {
     /// Whether more or less of the metric is better.
     pub fn goal(&self) -> Goal {
-        let falls = matches!(self.metric.as_str(), "nll" | "objective");
+        let falls = matches!(self.metric.as_str(), "nll" | "mse" | "objective");
         self.mode.unwrap_or(if falls { Goal::Min } else { Goal::Max })
     }
 }

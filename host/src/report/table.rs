@@ -1,6 +1,7 @@
 //! The final table: teacher, student alone, student distilled.
 
-use crate::train::{Outcome, Role};
+use crate::train::{Metrics, Outcome, Role};
+use indexmap::IndexMap;
 use serde::Serialize;
 
 /// One model over all seeds.
@@ -20,6 +21,18 @@ pub struct Summary {
     pub accuracy_deviation: Option<f64>,
     /// Mean negative log-likelihood, nats.
     pub nll: Option<f64>,
+    /// Metrics of maps.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub maps: IndexMap<&'static str, Measure>,
+}
+
+/// A metric over seeds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Measure {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation (of the sample, n - 1); absent with one seed.
+    pub deviation: Option<f64>,
 }
 
 /// The rows, and how far the distilled student is ahead of the one that learned alone.
@@ -27,7 +40,7 @@ pub struct Summary {
 pub struct Table {
     /// One row a model.
     pub rows: Vec<Summary>,
-    /// Accuracy of the distilled student less that of the student alone: mean over seeds and its standard error.
+    /// Accuracy (of maps correlation) of the distilled student less that of the student alone: mean over seeds and its standard error.
     pub gain: Vec<Gain>,
 }
 
@@ -36,7 +49,9 @@ pub struct Table {
 pub struct Gain {
     /// The student.
     pub model: String,
-    /// Mean difference of the accuracies of the same seed.
+    /// What is compared: `accuracy`, or `cc`.
+    pub metric: &'static str,
+    /// Mean difference of the metric at the same seed.
     pub mean: f64,
     /// Standard error of that mean; absent with one seed.
     pub standard_error: Option<f64>,
@@ -62,6 +77,10 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
     let first = own.first()?;
     let accuracies: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.accuracy).collect();
     let nlls: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.nll).collect();
+    let measure = |name: &'static str| {
+        let values: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.get(name)).collect();
+        Some((name, Measure { mean: mean(&values)?, deviation: deviation(&values) }))
+    };
     Some(Summary {
         model: name.into(),
         role: first.role,
@@ -70,22 +89,25 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
         accuracy: mean(&accuracies),
         accuracy_deviation: deviation(&accuracies),
         nll: mean(&nlls),
+        maps: Metrics::OF_MAPS.into_iter().filter_map(measure).collect(),
     })
 }
 
 fn gain(name: &str, outcomes: &[Outcome]) -> Option<Gain> {
-    let accuracy = |model: &str, seed: u64| {
+    let of = |model: &str, seed: u64, metric: &str| {
         outcomes
             .iter()
             .find(|outcome| outcome.model == model && outcome.seed == seed)
-            .and_then(|outcome| outcome.metrics.accuracy)
+            .and_then(|outcome| outcome.metrics.get(metric))
     };
     let alone = format!("{name}-alone");
-    let seeds = outcomes.iter().filter(|outcome| outcome.model == name).map(|outcome| outcome.seed);
-    let differences: Vec<f64> =
-        seeds.filter_map(|seed| Some(accuracy(name, seed)? - accuracy(&alone, seed)?)).collect();
-    let standard_error = deviation(&differences).map(|deviation| deviation / (differences.len() as f64).sqrt());
-    Some(Gain { model: name.into(), mean: mean(&differences)?, standard_error })
+    let seeds: Vec<u64> = outcomes.iter().filter(|outcome| outcome.model == name).map(|outcome| outcome.seed).collect();
+    Metrics::MAIN.into_iter().find_map(|metric| {
+        let difference = |seed: &u64| Some(of(name, *seed, metric)? - of(&alone, *seed, metric)?);
+        let differences: Vec<f64> = seeds.iter().filter_map(difference).collect();
+        let standard_error = deviation(&differences).map(|deviation| deviation / (differences.len() as f64).sqrt());
+        Some(Gain { model: name.into(), metric, mean: mean(&differences)?, standard_error })
+    })
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -112,31 +134,58 @@ impl Summary {
     }
 }
 
+/// How a metric is shown.
+fn shown(metric: &str, mean: f64, deviation: Option<f64>) -> String {
+    let (factor, digits, unit) = if metric == "accuracy" { (100.0, 2, " %") } else { (1.0, 4, "") };
+    let spread = deviation.map_or(String::new(), |spread| format!(" ± {:.digits$}", factor * spread));
+    format!("{:.digits$}{spread}{unit}", factor * mean)
+}
+
+impl Table {
+    /// Names of the columns behind the parameters: of classes unless all that was measured is maps.
+    fn columns(&self) -> Vec<&'static str> {
+        let is_measured = |name: &&str| self.rows.iter().any(|row| row.maps.contains_key(*name));
+        let maps: Vec<&str> = Metrics::OF_MAPS.into_iter().filter(is_measured).collect();
+        let classes = maps.is_empty() || self.rows.iter().any(|row| row.accuracy.is_some());
+        let classes = if classes { &["accuracy", "nll"][..] } else { &[] };
+        [classes, &maps].concat()
+    }
+}
+
+impl Summary {
+    fn cell(&self, column: &str) -> String {
+        let value = match column {
+            "accuracy" => self.accuracy.map(|mean| shown(column, mean, self.accuracy_deviation)),
+            "nll" => self.nll.map(|mean| shown(column, mean, None)),
+            other => self.maps.get(other).map(|measure| shown(column, measure.mean, measure.deviation)),
+        };
+        value.unwrap_or_else(|| "-".into())
+    }
+}
+
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut lines = vec![["model".to_owned(), "parameters".into(), "test accuracy".into(), "test nll".into()]];
+        let columns = self.columns();
+        let head = columns.iter().map(|name| format!("test {name}"));
+        let mut lines: Vec<Vec<String>> = vec![["model".into(), "parameters".into()].into_iter().chain(head).collect()];
         for row in &self.rows {
-            let accuracy = match (row.accuracy, row.accuracy_deviation) {
-                (Some(mean), Some(spread)) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * spread),
-                (Some(mean), None) => format!("{:.2} %", 100.0 * mean),
-                _ => "-".into(),
-            };
-            let nll = row.nll.map_or("-".into(), |nll| format!("{nll:.4}"));
-            lines.push([row.label(), row.parameters.to_string(), accuracy, nll]);
+            let cells = columns.iter().map(|column| row.cell(column));
+            lines.push([row.label(), row.parameters.to_string()].into_iter().chain(cells).collect());
         }
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2), width(3)];
-        for [name, parameters, accuracy, nll] in &lines {
-            writeln!(
-                f,
-                "{name:<0$}  {parameters:>1$}  {accuracy:>2$}  {nll:>3$}",
-                widths[0], widths[1], widths[2], widths[3]
-            )?;
+        let widths: Vec<usize> = (0..columns.len() + 2).map(width).collect();
+        for line in &lines {
+            write!(f, "{:<1$}", line[0], widths[0])?;
+            for (cell, width) in line.iter().zip(&widths).skip(1) {
+                write!(f, "  {cell:>width$}")?;
+            }
+            writeln!(f)?;
         }
-        for gain in &self.gain {
+        for Gain { model, metric, mean, standard_error } in &self.gain {
+            let (factor, digits, unit) = if *metric == "accuracy" { (100.0, 2, "points") } else { (1.0, 4, *metric) };
             let error =
-                gain.standard_error.map_or(String::new(), |error| format!(" (standard error {:.2})", 100.0 * error));
-            writeln!(f, "{}: {:+.2} points by distillation{error}", gain.model, 100.0 * gain.mean)?;
+                standard_error.map_or(String::new(), |error| format!(" (standard error {:.digits$})", factor * error));
+            writeln!(f, "{model}: {:+.digits$} {unit} by distillation{error}", factor * mean)?;
         }
         Ok(())
     }
@@ -148,7 +197,7 @@ mod tests {
     use crate::train::Metrics;
 
     fn outcome(model: &str, role: Role, seed: u64, accuracy: f64) -> Outcome {
-        let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5) };
+        let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5), ..Metrics::default() };
         Outcome { model: model.into(), role, stage: None, seed, parameters: 100, metrics }
     }
 
@@ -169,5 +218,29 @@ student distilled         100  94.00 ± 2.83 %    0.5000
 student: +4.00 points by distillation (standard error 2.00)
 ";
         assert_eq!(summarise(&outcomes).to_string(), wanted);
+    }
+
+    #[test]
+    fn table_of_maps_shows_their_metrics_and_the_gain_in_correlation() {
+        let of = |model: &str, role, seed, cc| {
+            let metrics = Metrics { samples: 10, cc: Some(cc), mse: Some(0.25), ..Metrics::default() };
+            Outcome { metrics, ..outcome(model, role, seed, 0.0) }
+        };
+        let outcomes = [
+            of("student", Role::Distilled, 1, 0.75),
+            of("student-alone", Role::Alone, 1, 0.5),
+            of("student", Role::Distilled, 2, 0.75),
+            of("student-alone", Role::Alone, 2, 0.75),
+            outcome("teacher", Role::Teacher, 1, 0.5),
+        ];
+        let wanted = "\
+model              parameters         test mse          test cc
+student alone             100  0.2500 ± 0.0000  0.6250 ± 0.1768
+student distilled         100  0.2500 ± 0.0000  0.7500 ± 0.0000
+student: +0.1250 cc by distillation (standard error 0.1250)
+";
+        assert_eq!(summarise(&outcomes[..4]).to_string(), wanted);
+        let both = summarise(&outcomes).to_string();
+        assert!(both.starts_with("model              parameters  test accuracy  test nll         test mse "), "{both}");
     }
 }

@@ -5,7 +5,7 @@ use super::plan::{RunPlan, StagePlan};
 use super::problem::known_hint;
 use super::setup::Setup;
 use super::term::Read;
-use crate::data::DataSet;
+use crate::data::{DataSet, LABEL, MAP};
 use crate::exec::Executor;
 use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, Stage};
 
@@ -46,8 +46,12 @@ fn check_metric(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet
         );
     }
     let counts = is_written || (stage.patience.is_some() && set.val.is_some());
-    if counts && name != OBJECTIVE && set.test.field(crate::data::LABEL).is_none() {
-        let message = format!("the metric `{name}` needs labels, which the data does not have");
+    let has = |field: &str| set.test.field(field).is_some();
+    let of_maps = Metrics::OF_MAPS.contains(&name);
+    let stands_in = name == Metrics::MAIN[0] && has(MAP);
+    let (is_there, needed) = if of_maps { (has(MAP), "maps") } else { (has(LABEL) || stands_in, "labels") };
+    if counts && name != OBJECTIVE && !is_there {
+        let message = format!("the metric `{name}` needs {needed}, which the data does not have");
         found.push(Diagnostic::error(message).at(&at, Part::Value).hint("write `best = { metric = \"objective\" }`"));
     }
 }

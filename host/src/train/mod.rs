@@ -12,6 +12,7 @@ mod error;
 mod evaluate;
 mod events;
 mod groups;
+mod maps;
 mod models;
 mod optim;
 mod phases;

@@ -52,7 +52,7 @@ impl ModelBuilder<'_> {
         let view = self.view(origin, name, entry, &set.train)?;
         let shape = shape_of(&view, &set.train).at_path(&path.key("input"))?;
         let input = if entry.over_time { shape.get(1..).unwrap_or_default().to_vec() } else { shape };
-        let mut graph = build_graph(entry, &input, set.classes.len(), &path)?;
+        let mut graph = build_graph(entry, &input, set.outputs(), &path)?;
         let seed = entry.seed.unwrap_or(self.seed);
         let params = Rc::new(ParamSet::new(origin, seed, self.setup.float, &self.setup.device));
         let modules = self.modules(origin, entry, &mut graph, &path, seed)?;
@@ -210,7 +210,7 @@ fn build_graph(
         options.shift_remove("classes").and_then(|value| value.as_u64()).and_then(|value| usize::try_from(value).ok());
     let frame = Frame { input: input.to_vec(), classes: own.unwrap_or(classes) };
     if frame.classes == 0 {
-        return Err(Problem::new("the data set has no labels, so the number of classes is not known")
+        return Err(Problem::new("the data set has neither labels nor maps, so the number of classes is not known")
             .at(&path.key("arch"), Part::Value)
             .hint("give it, as in `arch = { kind = \"resnet\", depth = 8, classes = 10 }`"));
     }

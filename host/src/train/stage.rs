@@ -230,7 +230,7 @@ impl StageRunner<'_> {
         let value = match best.metric.as_str() {
             _ if !stage.judged || end.part != "val" => Some(-end.total),
             "objective" => Some(-end.total),
-            name => end.metrics.get(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
+            name => end.metrics.chosen(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
         };
         let Some(value) = value else { return Ok(()) };
         if position.best.is_none_or(|before| value > before) {

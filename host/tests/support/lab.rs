@@ -109,6 +109,11 @@ impl Lab {
         Ran::of(&self.command(&arguments).output().expect("the binary runs"))
     }
 
+    /// What the binary says to these arguments.
+    pub fn ask(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&self.command(arguments).output().expect("the binary runs"))
+    }
+
     /// Writes a manifest, and gives what `check --explain` says of it.
     pub fn explain(&self, name: &str, body: &str) -> String {
         self.manifest(name, body);

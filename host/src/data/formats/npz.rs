@@ -12,7 +12,7 @@ use super::stream::{Stream, most_unpacked};
 use crate::data::dataset::DataSet;
 use crate::data::error::DataError;
 use crate::data::field::{Field, Values};
-use crate::data::samples::{IMAGE, LABEL, Samples};
+use crate::data::samples::{FIXATIONS, IMAGE, LABEL, MAP, Samples};
 
 const WANTED: &str = "train_NAME, val_NAME, test_NAME, or x_train, y_train, x_test, y_test";
 const PARTS: [&str; 3] = ["train", "val", "test"];
@@ -23,7 +23,7 @@ type Fields = IndexMap<String, Field>;
 /// names them.
 ///
 /// `image` is `[N, C, H, W]`, `[N, H, W]` or `[N, F]`; `frames` `[N, T, C, H, W]` or `[N, T, F]`;
-/// `x_train` has its channels last.
+/// `map` and `fixations` `[N, C, H, W]` or `[N, H, W]`; `x_train` has its channels last.
 pub(super) fn load(name: &str, path: &Path) -> Result<DataSet, DataError> {
     let mut parts: [Fields; 3] = Default::default();
     for (array, npy) in arrays(path)? {
@@ -87,7 +87,7 @@ fn field(path: &Path, place: &Place<'_>, npy: Npy) -> Result<Field, DataError> {
         return Err(shape_error(path, &npy.shape, "an array with the samples as first dimension"));
     };
     match (place.field, sample) {
-        (IMAGE, [height, width]) => Field::new(vec![1, *height, *width], npy.values),
+        (IMAGE | MAP | FIXATIONS, [height, width]) => Field::new(vec![1, *height, *width], npy.values),
         (IMAGE, &[height, width, channels]) if place.channels_last => {
             let values = channels_first(npy.values, [count, height * width, channels]);
             Field::new(vec![channels, height, width], values)

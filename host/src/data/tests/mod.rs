@@ -6,6 +6,7 @@ mod damage;
 mod files;
 mod folders;
 mod loading;
+mod maps;
 mod view_specs;
 mod views;
 
