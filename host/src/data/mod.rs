@@ -36,7 +36,7 @@ pub use augment::Augment;
 pub use batch::{Array, ArrayValues, Batch};
 pub use dataset::DataSet;
 pub use error::DataError;
-pub use field::{Field, Values};
+pub use field::{Field, Made, Rows, Values};
 pub use formats::{FORMATS, PRESETS, open};
 pub use loader::{Loader, LoaderSpec, batches};
 pub use resize::Filter;

@@ -6,6 +6,7 @@ mod damage;
 mod files;
 mod folders;
 mod loading;
+mod videos;
 mod view_specs;
 mod views;
 
