@@ -2,7 +2,7 @@
 
 use super::load::{open, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, known_hint, print_error, show};
-use crate::train::{Metrics, Setup, TrainError, evaluate, load_model};
+use crate::train::{Metrics, Nearness, Setup, TrainError, evaluate, load_model};
 use clap::ValueEnum;
 use serde_json::json;
 use std::path::PathBuf;
@@ -103,6 +103,11 @@ fn text(metrics: &Metrics) -> String {
     }
     if let Some(nll) = metrics.nll {
         text.push_str(&format!(", nll {nll:.4}"));
+    }
+    if let Some(frames) = metrics.frames {
+        let of =
+            |near: Nearness| format!("mse {:.3} a frame, ssim {:.4}, psnr {:.2} dB", near.mse, near.ssim, near.psnr);
+        text.push_str(&format!(", {}; persistence: {}", of(frames.predicted), of(frames.persistence)));
     }
     text
 }

@@ -133,14 +133,14 @@ pub struct Best {
     /// Name of a metric.
     #[serde(default = "default_metric")]
     pub metric: String,
-    /// Whether more of it is better; less of `nll` and `objective`, more of any other, unless written.
+    /// Whether more of it is better; less of `nll`, `mse` and `objective`, more of any other, unless written.
     pub mode: Option<Goal>,
 }
 
 impl Best {
     /// Whether more or less of the metric is better.
     pub fn goal(&self) -> Goal {
-        let falls = matches!(self.metric.as_str(), "nll" | "objective");
+        let falls = matches!(self.metric.as_str(), "nll" | "objective" | "mse");
         self.mode.unwrap_or(if falls { Goal::Min } else { Goal::Max })
     }
 }

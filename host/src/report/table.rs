@@ -1,6 +1,6 @@
 //! The final table: teacher, student alone, student distilled.
 
-use crate::train::{Outcome, Role};
+use crate::train::{FrameMetrics, Nearness, Outcome, Role};
 use serde::Serialize;
 
 /// One model over all seeds.
@@ -20,6 +20,12 @@ pub struct Summary {
     pub accuracy_deviation: Option<f64>,
     /// Mean negative log-likelihood, nats.
     pub nll: Option<f64>,
+    /// Of a predictor of frames: means over seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FrameMetrics>,
+    /// Standard deviation of its error over seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mse_deviation: Option<f64>,
 }
 
 /// The rows, and how far the distilled student is ahead of the one that learned alone.
@@ -62,7 +68,11 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
     let first = own.first()?;
     let accuracies: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.accuracy).collect();
     let nlls: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.nll).collect();
+    let frames: Vec<FrameMetrics> = own.iter().filter_map(|outcome| outcome.metrics.frames).collect();
+    let errors: Vec<f64> = frames.iter().map(|frames| frames.predicted.mse).collect();
     Some(Summary {
+        frames: mean_frames(&frames),
+        mse_deviation: deviation(&errors),
         model: name.into(),
         role: first.role,
         parameters: first.parameters,
@@ -71,6 +81,14 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
         accuracy_deviation: deviation(&accuracies),
         nll: mean(&nlls),
     })
+}
+
+fn mean_frames(all: &[FrameMetrics]) -> Option<FrameMetrics> {
+    let mean = |of: fn(&FrameMetrics) -> Nearness| {
+        let mean = |value: fn(&Nearness) -> f64| mean(&all.iter().map(|frames| value(&of(frames))).collect::<Vec<_>>());
+        Some(Nearness { mse: mean(|near| near.mse)?, ssim: mean(|near| near.ssim)?, psnr: mean(|near| near.psnr)? })
+    };
+    Some(FrameMetrics { predicted: mean(|frames| frames.predicted)?, persistence: mean(|frames| frames.persistence)? })
 }
 
 fn gain(name: &str, outcomes: &[Outcome]) -> Option<Gain> {
@@ -112,10 +130,62 @@ impl Summary {
     }
 }
 
+/// Lines of cells, the first column to the left.
+fn write_columns<const N: usize>(f: &mut std::fmt::Formatter<'_>, lines: &[[String; N]]) -> std::fmt::Result {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    for line in lines {
+        write!(f, "{:<1$}", line[0], width(0))?;
+        for (column, cell) in line.iter().enumerate().skip(1) {
+            write!(f, "  {cell:>0$}", width(column))?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+impl Table {
+    /// Predictors of frames, and what the last given frame would reach on the data of each.
+    fn write_frames(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rows: Vec<(&Summary, FrameMetrics)> = self.rows.iter().filter_map(|row| Some((row, row.frames?))).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let head = [
+            "predictor",
+            "parameters",
+            "test mse a frame",
+            "persistence",
+            "ssim",
+            "persistence",
+            "psnr",
+            "persistence",
+        ];
+        let mut lines = vec![head.map(str::to_owned)];
+        for (row, FrameMetrics { predicted, persistence }) in rows {
+            let spread = row.mse_deviation.map_or(String::new(), |spread| format!(" ± {spread:.2}"));
+            lines.push([
+                row.label(),
+                row.parameters.to_string(),
+                format!("{:.2}{spread}", predicted.mse),
+                format!("{:.2}", persistence.mse),
+                format!("{:.4}", predicted.ssim),
+                format!("{:.4}", persistence.ssim),
+                format!("{:.2}", predicted.psnr),
+                format!("{:.2}", persistence.psnr),
+            ]);
+        }
+        write_columns(f, &lines)
+    }
+}
+
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.write_frames(f)?;
+        if self.rows.iter().all(|row| row.frames.is_some()) {
+            return Ok(());
+        }
         let mut lines = vec![["model".to_owned(), "parameters".into(), "test accuracy".into(), "test nll".into()]];
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| row.frames.is_none()) {
             let accuracy = match (row.accuracy, row.accuracy_deviation) {
                 (Some(mean), Some(spread)) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * spread),
                 (Some(mean), None) => format!("{:.2} %", 100.0 * mean),
@@ -124,15 +194,7 @@ impl std::fmt::Display for Table {
             let nll = row.nll.map_or("-".into(), |nll| format!("{nll:.4}"));
             lines.push([row.label(), row.parameters.to_string(), accuracy, nll]);
         }
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2), width(3)];
-        for [name, parameters, accuracy, nll] in &lines {
-            writeln!(
-                f,
-                "{name:<0$}  {parameters:>1$}  {accuracy:>2$}  {nll:>3$}",
-                widths[0], widths[1], widths[2], widths[3]
-            )?;
-        }
+        write_columns(f, &lines)?;
         for gain in &self.gain {
             let error =
                 gain.standard_error.map_or(String::new(), |error| format!(" (standard error {:.2})", 100.0 * error));
@@ -148,7 +210,7 @@ mod tests {
     use crate::train::Metrics;
 
     fn outcome(model: &str, role: Role, seed: u64, accuracy: f64) -> Outcome {
-        let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5) };
+        let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5), frames: None };
         Outcome { model: model.into(), role, stage: None, seed, parameters: 100, metrics }
     }
 
@@ -169,5 +231,21 @@ student distilled         100  94.00 ± 2.83 %    0.5000
 student: +4.00 points by distillation (standard error 2.00)
 ";
         assert_eq!(summarise(&outcomes).to_string(), wanted);
+    }
+
+    #[test]
+    fn table_of_predictors_has_persistence_beside_them() {
+        let near = |mse| Nearness { mse, ssim: 0.5, psnr: 20.0 };
+        let frames = |mse| Some(FrameMetrics { predicted: near(mse), persistence: near(90.0) });
+        let of = |seed, mse| {
+            let mut outcome = outcome("student", Role::Distilled, seed, 0.0);
+            outcome.metrics = Metrics { samples: 10, accuracy: None, nll: None, frames: frames(mse) };
+            outcome
+        };
+        let wanted = "\
+predictor          parameters  test mse a frame  persistence    ssim  persistence   psnr  persistence
+student distilled         100      42.00 ± 2.83        90.00  0.5000       0.5000  20.00        20.00
+";
+        assert_eq!(summarise(&[of(1, 40.0), of(2, 44.0)]).to_string(), wanted);
     }
 }

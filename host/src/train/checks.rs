@@ -46,6 +46,20 @@ fn check_metric(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet
         );
     }
     let counts = is_written || (stage.patience.is_some() && set.val.is_some());
+    let student = stage.train.iter().next().and_then(|name| setup.manifest.models.get(name));
+    let predicts = student.is_some_and(|model| model.predict.is_some());
+    if is_written && name != OBJECTIVE && predicts != Metrics::is_of_frames(name) {
+        let (message, hint) = match predicts {
+            true => (format!("`{name}` is no metric of a predictor of frames"), "write `best = { metric = \"mse\" }`"),
+            false => (
+                format!("`{name}` is a metric of predictors of frames alone"),
+                "write `best = { metric = \"objective\" }`",
+            ),
+        };
+        found.push(Diagnostic::error(message).at(&at, Part::Value).hint(hint));
+        return;
+    }
+    let counts = counts && !predicts;
     if counts && name != OBJECTIVE && set.test.field(crate::data::LABEL).is_none() {
         let message = format!("the metric `{name}` needs labels, which the data does not have");
         found.push(Diagnostic::error(message).at(&at, Part::Value).hint("write `best = { metric = \"objective\" }`"));

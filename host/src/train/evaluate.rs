@@ -2,12 +2,13 @@
 
 use super::batch::{fields, view_field};
 use super::error::TrainError;
+use super::frames::{FrameMetrics, NearnessSum};
 use super::models::Model;
 use crate::data::{Loader, LoaderSpec, Samples, ViewSpec};
 use crate::exec::PassSpec;
 use crate::graph::Source;
 use crate::ops::{Moment, run_op};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use stillhouse_plugin::op::Op;
 
@@ -22,6 +23,9 @@ pub struct Metrics {
     /// Mean negative logarithm of the label's probability, nats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nll: Option<f64>,
+    /// Of a predictor of frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FrameMetrics>,
 }
 
 impl Metrics {
@@ -30,12 +34,20 @@ impl Metrics {
         match name {
             "accuracy" => self.accuracy,
             "nll" => self.nll,
+            "mse" => Some(self.frames?.predicted.mse),
+            "ssim" => Some(self.frames?.predicted.ssim),
+            "psnr" => Some(self.frames?.predicted.psnr),
             _ => None,
         }
     }
 
     /// Names that [`Metrics::get`] knows.
-    pub const NAMES: [&'static str; 2] = ["accuracy", "nll"];
+    pub const NAMES: [&'static str; 5] = ["accuracy", "nll", "mse", "ssim", "psnr"];
+
+    /// Whether a metric is of a predictor of frames.
+    pub fn is_of_frames(name: &str) -> bool {
+        matches!(name, "mse" | "ssim" | "psnr")
+    }
 }
 
 /// Runs the model over all samples, in evaluation mode.
@@ -49,6 +61,9 @@ pub fn evaluate(
     float: DType,
     device: &Device,
 ) -> Result<Metrics, TrainError> {
+    if let Some(given) = model.network.graph.given() {
+        return predicted(model, given, samples, batch, (float, device));
+    }
     let view = ViewSpec { augment: false, ..model.view.clone() };
     let field = view_field(&view.name);
     let spec = LoaderSpec { views: vec![view], ..LoaderSpec::new(batch) };
@@ -72,5 +87,57 @@ pub fn evaluate(
         nll += loss.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     }
     let mean = |sum: f64| (labelled > 0).then(|| sum / labelled as f64);
-    Ok(Metrics { samples: seen, accuracy: mean(right), nll: mean(nll) })
+    Ok(Metrics { samples: seen, accuracy: mean(right), nll: mean(nll), frames: None })
+}
+
+/// Runs a predictor over all clips. Behind the given frames it reads its own predictions.
+fn predicted(
+    model: &Model,
+    given: usize,
+    samples: &Samples,
+    batch: usize,
+    (float, device): (DType, &Device),
+) -> Result<Metrics, TrainError> {
+    let view = ViewSpec { augment: false, ..model.view.clone() };
+    let field = view_field(&view.name);
+    let spec = LoaderSpec { views: vec![view], ..LoaderSpec::new(batch) };
+    let output = Source::Layer(model.network.graph.output);
+    let pass = PassSpec { want: vec![output.clone()], ..PassSpec::default() };
+    let plane = match model.network.graph.input[..] {
+        [_, height, width] => [height, width],
+        _ => [1, 1],
+    };
+    let (mut own, mut still, mut seen) = (NearnessSum::default(), NearnessSum::default(), 0);
+    for served in Loader::new(samples, spec)? {
+        let tensors = fields(served?, float, device)?;
+        let Some(input) = tensors.get(&field) else { continue };
+        let forward = model.network.forward(input, &pass, &Moment::default())?;
+        let predictions = forward.taps.get(&output).map(Vec::as_slice).unwrap_or_default();
+        let rows = |frame: &Tensor| -> Result<Vec<Vec<f32>>, TrainError> {
+            let mut rows = frame.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
+            rows.iter_mut().for_each(|row| as_data(row, &model.view, plane));
+            Ok(rows)
+        };
+        let frame = |at: usize| rows(&input.narrow(1, at, 1)?.squeeze(1)?.contiguous()?);
+        let last = frame(given - 1)?;
+        seen += last.len();
+        for (position, prediction) in predictions.iter().enumerate().skip(given - 1) {
+            let wanted = frame(position + 1)?;
+            for ((got, wanted), last) in rows(&prediction.contiguous()?)?.iter().zip(&wanted).zip(&last) {
+                own.add(got, wanted, plane);
+                still.add(last, wanted, plane);
+            }
+        }
+    }
+    let frames = FrameMetrics { predicted: own.mean(), persistence: still.mean() };
+    Ok(Metrics { samples: seen, accuracy: None, nll: None, frames: Some(frames) })
+}
+
+/// Takes a view's normalisation back.
+fn as_data(frame: &mut [f32], view: &ViewSpec, plane: [usize; 2]) {
+    let of = |list: &[f32], channel: usize, default| list.get(channel).or(list.first()).copied().unwrap_or(default);
+    for (channel, map) in frame.chunks_mut((plane[0] * plane[1]).max(1)).enumerate() {
+        let (mean, std) = (of(&view.mean, channel, 0.0), of(&view.std, channel, 1.0));
+        map.iter_mut().for_each(|value| *value = *value * std + mean);
+    }
 }

@@ -237,6 +237,8 @@ impl StageRunner<'_> {
         let value = match best.metric.as_str() {
             _ if !stage.judged || end.part != "val" => Some(-end.total),
             "objective" => Some(-end.total),
+            // The default is of networks that classify.
+            "accuracy" if end.metrics.frames.is_some() => end.metrics.get("mse").map(|value| -value),
             name => end.metrics.get(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
         };
         let Some(value) = value else { return Ok(()) };

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn unfit_options_are_errors() {
         let refused = |text: &str| load("moving", text, Path::new(".")).unwrap_err().to_string();
-        assert!(refused("digits?sise=3").contains("did you mean `size`?"));
+        assert!(refused("digits?frmaes=3").contains("did you mean `frames`?"));
         assert!(refused("digits?size=8&side=9").contains("`side` of `moving`"));
         assert!(refused("digits?frames=1").contains("a number from 2"));
         assert!(refused("digits?digits=0").contains("a number from 1"));

@@ -153,7 +153,8 @@ impl<'a> Run<'a> {
     fn layer(&mut self, index: usize) -> Result<()> {
         let layer = &self.network.graph.layers[index];
         let behind = self.terms(index).iter().filter_map(Source::layer).any(|source| self.wants[source]);
-        self.wants[index] = self.spec.track && (behind || self.trains(index) || next_frame::is_tracked(self, index));
+        self.wants[index] = self.spec.track
+            && (behind || self.trains(index) || next_frame::is_tracked(self, index) || next_frame::keeps(self, index));
         if self.done.contains(&index) {
             return Ok(());
         }
@@ -295,7 +296,7 @@ impl<'a> Run<'a> {
         self.spec.track && is_parameter && !self.spec.frozen.contains(&name)
     }
 
-    fn trains(&self, index: usize) -> bool {
+    pub(super) fn trains(&self, index: usize) -> bool {
         let path = &self.network.graph.layers[index].path;
         match self.network.modules.get(&index) {
             Some(slot) => {

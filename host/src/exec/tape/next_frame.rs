@@ -30,6 +30,15 @@ pub(super) fn is_tracked(run: &Run<'_>, index: usize) -> bool {
     run.moment.frame as usize >= given && run.memories.get(&index).is_some_and(|memory| memory.tracked)
 }
 
+/// Whether a recurrent layer of a predictor must keep its frames although nothing of it is trained: a later frame that reads a
+/// prediction goes back over all of them.
+pub(super) fn keeps(run: &Run<'_>, index: usize) -> bool {
+    let (graph, layers) = (&run.network.graph, run.network.graph.layers.len());
+    let kind = &graph.layers[index].kind;
+    let is_recurrent = !kind.state().is_empty() && !matches!(kind, LayerKind::NextFrame { .. });
+    is_recurrent && graph.given().is_some() && (0..layers).any(|layer| run.trains(layer))
+}
+
 /// Keeps the frame's prediction for the next one.
 pub(super) fn leave(run: &mut Run<'_>) -> Result<()> {
     if run.network.graph.given().is_none() {
