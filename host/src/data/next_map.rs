@@ -1,14 +1,19 @@
 //! From clips to pictures with a map: what the next frame looks like, or where it is above a value.
 
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
 use super::dataset::DataSet;
 use super::error::DataError;
-use super::field::{Field, Values};
-use super::samples::{FRAMES, IMAGE, MAP, Samples, unit};
+use super::field::{Field, Rows};
+use super::samples::{FRAMES, IMAGE, MAP, STILL, Samples, unit};
 
 /// The map of the frame behind some frames. In a manifest: `map = { frames = 2, above = 1.0 }`.
 ///
 /// Of a clip `[T, C, H, W]` the last frame becomes field `map` `[C, H, W]`, and the frames before it become field `image`
-/// `[frames C, H, W]`, the newest last.
+/// `[frames C, H, W]`, the newest last; field `still` is the map of the newest of these, for comparison. Nothing is copied before it
+/// is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NextMap {
     /// Frames that are seen.
@@ -41,32 +46,51 @@ impl NextMap {
     }
 
     fn part(self, samples: &Samples) -> Result<Samples, DataError> {
-        let clips = samples.require("map", FRAMES)?;
+        let clips = Arc::new(samples.require("map", FRAMES)?.clone());
         let [time, channels, height, width] = *clips.shape() else {
-            return Err(wrong(clips, "[T, C, H, W]", "a map has height and width"));
+            return Err(wrong(&clips, "[T, C, H, W]", "a map has height and width"));
         };
         if time <= self.frames {
             let wanted = format!("{} frames or more", self.frames + 1);
-            return Err(wrong(clips, &wanted, "a clip has the frames that are seen, and one more"));
+            return Err(wrong(&clips, &wanted, "a clip has the frames that are seen, and one more"));
         }
-        let mut fields = samples.fields().clone();
-        if let Some(taken) = [IMAGE, MAP].into_iter().find(|name| fields.contains_key(*name)) {
+        let others = samples.fields().iter().filter(|(name, _)| *name != FRAMES);
+        let mut fields: IndexMap<String, Field> = others.map(|(name, field)| (name.clone(), field.clone())).collect();
+        if let Some(taken) = [IMAGE, MAP, STILL].into_iter().find(|name| fields.contains_key(*name)) {
             let option = "map".to_owned();
             return Err(DataError::InvalidOption { option, got: taken.into(), wanted: "clips alone".into() });
         }
-        let frame = channels * height * width;
-        let (mut image, mut map, mut clip) = (vec![], vec![], vec![]);
-        for row in 0..clips.rows() {
-            clip.clear();
-            clips.push_f32(row, unit(FRAMES), &mut clip);
-            let (seen, next) = clip[(time - 1 - self.frames) * frame..].split_at(self.frames * frame);
-            image.extend_from_slice(seen);
-            map.extend(next.iter().map(|value| self.above.map_or(*value, |above| f32::from(u8::from(*value > above)))));
+        let first = time - 1 - self.frames;
+        let cuts =
+            [(IMAGE, first, self.frames, None), (MAP, time - 1, 1, self.above), (STILL, time - 2, 1, self.above)];
+        for (name, first, frames, above) in cuts {
+            let cut = Cut { clips: clips.clone(), first, frames, above };
+            fields.insert(name.into(), Field::made(vec![frames * channels, height, width], Arc::new(cut))?);
         }
-        fields.shift_remove(FRAMES);
-        fields.insert(IMAGE.into(), Field::new(vec![self.frames * channels, height, width], Values::F32(image))?);
-        fields.insert(MAP.into(), Field::new(vec![channels, height, width], Values::F32(map))?);
         Ok(Samples::new(fields)?.select(samples.indices()))
+    }
+}
+
+/// Some frames of every clip, side by side, perhaps compared with a value.
+#[derive(Debug)]
+struct Cut {
+    clips: Arc<Field>,
+    first: usize,
+    frames: usize,
+    above: Option<f32>,
+}
+
+impl Rows for Cut {
+    fn rows(&self) -> usize {
+        self.clips.rows()
+    }
+
+    fn push(&self, row: usize, out: &mut Vec<f32>) {
+        let mut clip = Vec::with_capacity(self.clips.size());
+        self.clips.push_f32(row, unit(FRAMES), &mut clip);
+        let frame = self.clips.size() / self.clips.shape()[0];
+        let cut = &clip[self.first * frame..(self.first + self.frames) * frame];
+        out.extend(cut.iter().map(|value| self.above.map_or(*value, |above| f32::from(u8::from(*value > above)))));
     }
 }
 
@@ -76,6 +100,7 @@ fn wrong(clips: &Field, wanted: &str, hint: &'static str) -> DataError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::field::Values;
     use super::*;
 
     fn clips(shape: &[usize], values: Values) -> DataSet {
@@ -83,10 +108,12 @@ mod tests {
         DataSet::new("x", (samples.clone(), None, samples), None).unwrap()
     }
 
-    fn floats<'a>(samples: &'a Samples, name: &str) -> (&'a [usize], &'a [f32]) {
+    /// A field's shape and all its values.
+    fn floats(samples: &Samples, name: &str) -> (Vec<usize>, Vec<f32>) {
         let field = samples.field(name).unwrap();
-        let Values::F32(values) = field.values() else { panic!("floats") };
-        (field.shape(), values)
+        let mut values = vec![];
+        (0..field.rows()).for_each(|row| field.push_f32(row, 1.0, &mut values));
+        (field.shape().to_vec(), values)
     }
 
     #[test]
@@ -94,8 +121,9 @@ mod tests {
         // Two clips of three frames of 1x2.
         let set = clips(&[3, 1, 1, 2], Values::F32((0..12).map(|value| value as f32).collect()));
         let two = NextMap { frames: 2, above: Some(4.0) }.apply(set.clone()).unwrap();
-        assert_eq!(floats(&two.train, IMAGE), (&[2, 1, 2][..], &[0.0, 1.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0][..]));
-        assert_eq!(floats(&two.test, MAP), (&[1, 1, 2][..], &[0.0, 1.0, 1.0, 1.0][..]));
+        assert_eq!(floats(&two.train, IMAGE), (vec![2, 1, 2], vec![0.0, 1.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0]));
+        assert_eq!(floats(&two.test, MAP), (vec![1, 1, 2], vec![0.0, 1.0, 1.0, 1.0]));
+        assert_eq!(floats(&two.test, STILL), (vec![1, 1, 2], vec![0.0, 0.0, 1.0, 1.0]));
         assert_eq!((two.outputs(), two.train.field(FRAMES)), (1, None));
         let one = NextMap { frames: 1, above: None }.apply(set).unwrap();
         assert_eq!(floats(&one.train, IMAGE).1, [2.0, 3.0, 8.0, 9.0]);
@@ -106,7 +134,7 @@ mod tests {
     fn next_map_of_bytes_counts_255_as_one() {
         let set = clips(&[2, 1, 1, 1], Values::U8(vec![51, 102]));
         let map = NextMap { frames: 1, above: None }.apply(set).unwrap();
-        assert_eq!((floats(&map.train, IMAGE).1, floats(&map.train, MAP).1), (&[0.2][..], &[0.4][..]));
+        assert_eq!((floats(&map.train, IMAGE).1, floats(&map.train, MAP).1), (vec![0.2], vec![0.4]));
     }
 
     #[test]

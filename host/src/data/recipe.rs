@@ -9,7 +9,7 @@ use super::field::{Field, Values};
 use super::layout::Layout;
 use super::loader::LoaderSpec;
 use super::rng::RngKey;
-use super::samples::{FIXATIONS, FRAMES, IMAGE, INDEX, MAP, Samples, VIEW_PREFIX, unit};
+use super::samples::{FIXATIONS, FRAMES, IMAGE, INDEX, MAP, STILL, Samples, VIEW_PREFIX, unit};
 use super::view::{View, ViewSpec};
 
 /// A field that views are made of.
@@ -56,7 +56,7 @@ impl Recipe {
         let mut raw = raw_fields(&samples, spec.fields)?;
         // Maps follow the pictures, as long as one of these is moved.
         let moved = spec.views.iter().any(|view| view.augment);
-        for name in raw.extract_if(.., |name| matches!(name.as_str(), MAP | FIXATIONS)) {
+        for name in raw.extract_if(.., |name| matches!(name.as_str(), MAP | FIXATIONS | STILL)) {
             add_map(&samples, name, moved, &mut sources)?;
         }
         for source in &sources {

@@ -17,6 +17,8 @@ pub const LABEL: &str = "label";
 pub const MAP: &str = "map";
 /// Field that holds the places that a map is to find, `[C, H, W]` a sample, those above 0: it moves with the pictures.
 pub const FIXATIONS: &str = "fixations";
+/// Field that holds what the map was at the newest frame, `[C, H, W]` a sample: predictions are measured beside it.
+pub const STILL: &str = "still";
 /// Field of a batch that holds each sample's index.
 pub const INDEX: &str = "index";
 /// What a view's field in a batch begins with.
@@ -46,15 +48,16 @@ impl Samples {
                 return Err(DataError::CountMismatch { field: field.0, got: field.1, other, wanted: rows });
             }
         }
-        if let (Some(map), Some(places)) = (fields.get(MAP), fields.get(FIXATIONS))
-            && map.shape() != places.shape()
-        {
-            return Err(DataError::SampleShape {
-                subject: FIXATIONS.into(),
-                got: places.shape().to_vec(),
-                wanted: format!("{:?}, as the maps", map.shape()),
-                hint: "a map and its fixations have one size",
-            });
+        if let Some(map) = fields.get(MAP) {
+            let others = [FIXATIONS, STILL].into_iter().filter_map(|name| Some((name, fields.get(name)?)));
+            for (name, other) in others.filter(|(_, other)| other.shape() != map.shape()) {
+                return Err(DataError::SampleShape {
+                    subject: name.into(),
+                    got: other.shape().to_vec(),
+                    wanted: format!("{:?}, as the maps", map.shape()),
+                    hint: "a map and what belongs to it have one size",
+                });
+            }
         }
         Ok(Self { fields: Arc::new(fields), rows: (0..rows).collect() })
     }
@@ -146,8 +149,8 @@ fn check_field(name: &str, field: &Field) -> Result<(), DataError> {
     match (name, field.values(), field.shape().len()) {
         (IMAGE | FRAMES, Values::I64(_), _) => Err(dtype("u8 (255 becomes 1.0) or f32")),
         (IMAGE, _, 1 | 3) | (FRAMES, _, 2 | 4) | (LABEL, Values::I64(_), 0) => Ok(()),
-        (MAP | FIXATIONS, _, 3) => Ok(()),
-        (MAP | FIXATIONS, ..) => Err(shape("[C, H, W]", "a map has channels, also where there is one")),
+        (MAP | FIXATIONS | STILL, _, 3) => Ok(()),
+        (MAP | FIXATIONS | STILL, ..) => Err(shape("[C, H, W]", "a map has channels, also where there is one")),
         (IMAGE, ..) => Err(shape("[C, H, W] or [F]", "put channels first")),
         (FRAMES, ..) => Err(shape("[T, C, H, W] or [T, F]", "time first, then channels")),
         (LABEL, Values::I64(_), _) => Err(shape("[]", "rename targets that are not one class")),

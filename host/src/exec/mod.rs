@@ -3,6 +3,7 @@
 
 mod layer;
 mod network;
+mod next_frame;
 mod pass;
 mod recurrent;
 pub(crate) mod tape;
@@ -10,6 +11,7 @@ mod threads;
 mod tokens;
 
 pub use network::{Executor, ModuleSlot, Network, NetworkError};
+pub use next_frame::Sampling;
 pub use pass::{Forward, PassSpec, StagedIn};
 pub(crate) use tape::free_buffers;
 pub use tape::{ParamGrad, Tape};

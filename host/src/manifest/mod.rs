@@ -60,7 +60,7 @@ pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_co
 pub use document::Manifest;
 pub use duration::Duration;
 pub use load::{LoadError, load, load_str};
-pub use model::{Arch, Config, FrozenPrecision, Input, Layer, Model, PartUse};
+pub use model::{Arch, Config, FrozenPrecision, Input, Layer, Model, PartUse, Predict};
 pub use nearest::nearest;
 pub use one_or_many::OneOrMany;
 pub use optimizer::Optimizer;
@@ -70,7 +70,7 @@ pub use run::{Device, Executor, Plugins, Run};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use sources::{Source, Sources, Span};
-pub use stage::{Best, Goal, Group, PassDef, PassMode, Phase, Stage};
+pub use stage::{Best, Goal, Group, PassDef, PassMode, Phase, Sampling, Stage};
 pub use term::{Connectors, RESERVED_TERM_KEYS, Side, Term};
 pub use weight::Weight;
 

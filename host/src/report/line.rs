@@ -11,9 +11,12 @@ pub(super) const NAME: usize = 16;
 pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) -> String {
     let mut line = format!("{name:<NAME$} {}", epoch_of(end.epoch, epochs));
     let star = if end.best && end.part == "val" { '*' } else { ' ' };
+    if let Some(frames) = end.metrics.frames {
+        line.push_str(&format!("  {} mse {}{star}", end.part, number(frames.predicted.mse)));
+    }
     if let Some(accuracy) = end.metrics.accuracy {
         line.push_str(&format!("  {} {:>6.2} %{star}", end.part, 100.0 * accuracy));
-    } else if let Some(correlation) = end.metrics.cc {
+    } else if let Some(correlation) = end.metrics.get("cc") {
         line.push_str(&format!("  {} cc {correlation:>7.4}{star}", end.part));
     }
     line.push_str(&format!("  total {}", number(end.total)));

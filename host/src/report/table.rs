@@ -1,7 +1,7 @@
 //! The final table: teacher, student alone, student distilled.
 
-use crate::train::{Metrics, Outcome, Role};
-use indexmap::IndexMap;
+use super::measures::{Measures, measures, write_maps};
+use crate::train::{FrameMetrics, Metrics, Nearness, Outcome, Role};
 use serde::Serialize;
 
 /// One model over all seeds.
@@ -21,18 +21,15 @@ pub struct Summary {
     pub accuracy_deviation: Option<f64>,
     /// Mean negative log-likelihood, nats.
     pub nll: Option<f64>,
-    /// Metrics of maps.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    pub maps: IndexMap<&'static str, Measure>,
-}
-
-/// A metric over seeds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Measure {
-    /// Mean.
-    pub mean: f64,
-    /// Standard deviation (of the sample, n - 1); absent with one seed.
-    pub deviation: Option<f64>,
+    /// Of a predictor of frames: means over seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FrameMetrics>,
+    /// Standard deviation of its error over seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mse_deviation: Option<f64>,
+    /// Of a predictor of maps.
+    #[serde(skip_serializing_if = "Measures::is_empty")]
+    pub maps: Measures,
 }
 
 /// The rows, and how far the distilled student is ahead of the one that learned alone.
@@ -77,11 +74,12 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
     let first = own.first()?;
     let accuracies: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.accuracy).collect();
     let nlls: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.nll).collect();
-    let measure = |name: &'static str| {
-        let values: Vec<f64> = own.iter().filter_map(|outcome| outcome.metrics.get(name)).collect();
-        Some((name, Measure { mean: mean(&values)?, deviation: deviation(&values) }))
-    };
+    let frames: Vec<FrameMetrics> = own.iter().filter_map(|outcome| outcome.metrics.frames).collect();
+    let errors: Vec<f64> = frames.iter().map(|frames| frames.predicted.mse).collect();
     Some(Summary {
+        frames: mean_frames(&frames),
+        mse_deviation: deviation(&errors),
+        maps: measures(&own),
         model: name.into(),
         role: first.role,
         parameters: first.parameters,
@@ -89,8 +87,15 @@ fn summary(name: &str, outcomes: &[Outcome]) -> Option<Summary> {
         accuracy: mean(&accuracies),
         accuracy_deviation: deviation(&accuracies),
         nll: mean(&nlls),
-        maps: Metrics::OF_MAPS.into_iter().filter_map(measure).collect(),
     })
+}
+
+fn mean_frames(all: &[FrameMetrics]) -> Option<FrameMetrics> {
+    let mean = |of: fn(&FrameMetrics) -> Nearness| {
+        let mean = |value: fn(&Nearness) -> f64| mean(&all.iter().map(|frames| value(&of(frames))).collect::<Vec<_>>());
+        Some(Nearness { mse: mean(|near| near.mse)?, ssim: mean(|near| near.ssim)?, psnr: mean(|near| near.psnr)? })
+    };
+    Some(FrameMetrics { predicted: mean(|frames| frames.predicted)?, persistence: mean(|frames| frames.persistence)? })
 }
 
 fn gain(name: &str, outcomes: &[Outcome]) -> Option<Gain> {
@@ -110,12 +115,12 @@ fn gain(name: &str, outcomes: &[Outcome]) -> Option<Gain> {
     })
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Of the sample; `None` with fewer than two values.
-fn deviation(values: &[f64]) -> Option<f64> {
+pub(super) fn deviation(values: &[f64]) -> Option<f64> {
     let mean = mean(values).filter(|_| values.len() > 1)?;
     Some((values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt())
 }
@@ -134,53 +139,24 @@ impl Summary {
     }
 }
 
-/// How a metric is shown.
-fn shown(metric: &str, mean: f64, deviation: Option<f64>) -> String {
-    let (factor, digits, unit) = if metric == "accuracy" { (100.0, 2, " %") } else { (1.0, 4, "") };
-    let spread = deviation.map_or(String::new(), |spread| format!(" ± {:.digits$}", factor * spread));
-    format!("{:.digits$}{spread}{unit}", factor * mean)
+/// Lines of cells, the first column to the left.
+pub(super) fn write_columns<const N: usize>(
+    f: &mut std::fmt::Formatter<'_>,
+    lines: &[[String; N]],
+) -> std::fmt::Result {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    for line in lines {
+        write!(f, "{:<1$}", line[0], width(0))?;
+        for (column, cell) in line.iter().enumerate().skip(1) {
+            write!(f, "  {cell:>0$}", width(column))?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
 }
 
 impl Table {
-    /// Names of the columns behind the parameters: of classes unless all that was measured is maps.
-    fn columns(&self) -> Vec<&'static str> {
-        let is_measured = |name: &&str| self.rows.iter().any(|row| row.maps.contains_key(*name));
-        let maps: Vec<&str> = Metrics::OF_MAPS.into_iter().filter(is_measured).collect();
-        let classes = maps.is_empty() || self.rows.iter().any(|row| row.accuracy.is_some());
-        let classes = if classes { &["accuracy", "nll"][..] } else { &[] };
-        [classes, &maps].concat()
-    }
-}
-
-impl Summary {
-    fn cell(&self, column: &str) -> String {
-        let value = match column {
-            "accuracy" => self.accuracy.map(|mean| shown(column, mean, self.accuracy_deviation)),
-            "nll" => self.nll.map(|mean| shown(column, mean, None)),
-            other => self.maps.get(other).map(|measure| shown(column, measure.mean, measure.deviation)),
-        };
-        value.unwrap_or_else(|| "-".into())
-    }
-}
-
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let columns = self.columns();
-        let head = columns.iter().map(|name| format!("test {name}"));
-        let mut lines: Vec<Vec<String>> = vec![["model".into(), "parameters".into()].into_iter().chain(head).collect()];
-        for row in &self.rows {
-            let cells = columns.iter().map(|column| row.cell(column));
-            lines.push([row.label(), row.parameters.to_string()].into_iter().chain(cells).collect());
-        }
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns.len() + 2).map(width).collect();
-        for line in &lines {
-            write!(f, "{:<1$}", line[0], widths[0])?;
-            for (cell, width) in line.iter().zip(&widths).skip(1) {
-                write!(f, "  {cell:>width$}")?;
-            }
-            writeln!(f)?;
-        }
+    fn write_gain(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for Gain { model, metric, mean, standard_error } in &self.gain {
             let (factor, digits, unit) = if *metric == "accuracy" { (100.0, 2, "points") } else { (1.0, 4, *metric) };
             let error =
@@ -189,14 +165,70 @@ impl std::fmt::Display for Table {
         }
         Ok(())
     }
+
+    /// Predictors of frames, and what the last given frame would reach on the data of each.
+    fn write_frames(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rows: Vec<(&Summary, FrameMetrics)> = self.rows.iter().filter_map(|row| Some((row, row.frames?))).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let head = [
+            "predictor",
+            "parameters",
+            "test mse a frame",
+            "persistence",
+            "ssim",
+            "persistence",
+            "psnr",
+            "persistence",
+        ];
+        let mut lines = vec![head.map(str::to_owned)];
+        for (row, FrameMetrics { predicted, persistence }) in rows {
+            let spread = row.mse_deviation.map_or(String::new(), |spread| format!(" ± {spread:.2}"));
+            lines.push([
+                row.label(),
+                row.parameters.to_string(),
+                format!("{:.2}{spread}", predicted.mse),
+                format!("{:.2}", persistence.mse),
+                format!("{:.4}", predicted.ssim),
+                format!("{:.4}", persistence.ssim),
+                format!("{:.2}", predicted.psnr),
+                format!("{:.2}", persistence.psnr),
+            ]);
+        }
+        write_columns(f, &lines)
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.write_frames(f)?;
+        write_maps(f, &self.rows)?;
+        let classes: Vec<&Summary> =
+            self.rows.iter().filter(|row| row.frames.is_none() && row.maps.is_empty()).collect();
+        if classes.is_empty() {
+            return self.write_gain(f);
+        }
+        let mut lines = vec![["model".to_owned(), "parameters".into(), "test accuracy".into(), "test nll".into()]];
+        for row in classes {
+            let accuracy = match (row.accuracy, row.accuracy_deviation) {
+                (Some(mean), Some(spread)) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * spread),
+                (Some(mean), None) => format!("{:.2} %", 100.0 * mean),
+                _ => "-".into(),
+            };
+            let nll = row.nll.map_or("-".into(), |nll| format!("{nll:.4}"));
+            lines.push([row.label(), row.parameters.to_string(), accuracy, nll]);
+        }
+        write_columns(f, &lines)?;
+        self.write_gain(f)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::train::Metrics;
 
-    fn outcome(model: &str, role: Role, seed: u64, accuracy: f64) -> Outcome {
+    pub(in crate::report) fn outcome(model: &str, role: Role, seed: u64, accuracy: f64) -> Outcome {
         let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5), ..Metrics::default() };
         Outcome { model: model.into(), role, stage: None, seed, parameters: 100, metrics }
     }
@@ -221,26 +253,18 @@ student: +4.00 points by distillation (standard error 2.00)
     }
 
     #[test]
-    fn table_of_maps_shows_their_metrics_and_the_gain_in_correlation() {
-        let of = |model: &str, role, seed, cc| {
-            let metrics = Metrics { samples: 10, cc: Some(cc), mse: Some(0.25), ..Metrics::default() };
-            Outcome { metrics, ..outcome(model, role, seed, 0.0) }
+    fn table_of_predictors_has_persistence_beside_them() {
+        let near = |mse| Nearness { mse, ssim: 0.5, psnr: 20.0 };
+        let frames = |mse| Some(FrameMetrics { predicted: near(mse), persistence: near(90.0) });
+        let of = |seed, mse| {
+            let mut outcome = outcome("student", Role::Distilled, seed, 0.0);
+            outcome.metrics = Metrics { samples: 10, frames: frames(mse), ..Metrics::default() };
+            outcome
         };
-        let outcomes = [
-            of("student", Role::Distilled, 1, 0.75),
-            of("student-alone", Role::Alone, 1, 0.5),
-            of("student", Role::Distilled, 2, 0.75),
-            of("student-alone", Role::Alone, 2, 0.75),
-            outcome("teacher", Role::Teacher, 1, 0.5),
-        ];
         let wanted = "\
-model              parameters         test mse          test cc
-student alone             100  0.2500 ± 0.0000  0.6250 ± 0.1768
-student distilled         100  0.2500 ± 0.0000  0.7500 ± 0.0000
-student: +0.1250 cc by distillation (standard error 0.1250)
+predictor          parameters  test mse a frame  persistence    ssim  persistence   psnr  persistence
+student distilled         100      42.00 ± 2.83        90.00  0.5000       0.5000  20.00        20.00
 ";
-        assert_eq!(summarise(&outcomes[..4]).to_string(), wanted);
-        let both = summarise(&outcomes).to_string();
-        assert!(both.starts_with("model              parameters  test accuracy  test nll         test mse "), "{both}");
+        assert_eq!(summarise(&[of(1, 40.0), of(2, 44.0)]).to_string(), wanted);
     }
 }

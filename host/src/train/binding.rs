@@ -171,7 +171,8 @@ impl Scene<'_> {
                 let message = format!("port `{}` of {} is not bound", port.name, planned.part.label());
                 return Err(Problem::new(message).at(&path, Part::Key).hint(binding_hint(term, port)));
             }
-            ports.push(BoundPort { name: port.name.clone(), from: port.source, reads, over_time: port.over_time });
+            let (name, phase) = (port.name.clone(), port.phase.clone());
+            ports.push(BoundPort { name, from: port.source, reads, over_time: port.over_time, phase });
         }
         let Planned { part, plan, .. } = planned;
         let weight = term.weight.clone();

@@ -4,6 +4,110 @@
 //! A metric is `None` where the true map leaves it open, and does not count then. A prediction that is the same everywhere is
 //! given what chance has: no correlation, a uniform distribution, an area of one half.
 
+use super::error::TrainError;
+use crate::ops::run_op;
+use candle_core::{DType, Tensor};
+use serde::Serialize;
+use stillhouse_plugin::op::Op;
+
+/// Means over maps, each channel a map of its own. A metric is there when it is defined for one of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct MapScores {
+    /// Squared error, mean over places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mse: Option<f64>,
+    /// Pearson's correlation, -1 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cc: Option<f64>,
+    /// Similarity as distributions, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sim: Option<f64>,
+    /// Normalised scanpath saliency: the prediction's standard scores at the fixated places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nss: Option<f64>,
+    /// Area under Judd's curve, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auc: Option<f64>,
+}
+
+impl MapScores {
+    /// A metric by its name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        match name {
+            "mse" => self.mse,
+            "cc" => self.cc,
+            "sim" => self.sim,
+            "nss" => self.nss,
+            "auc" => self.auc,
+            _ => None,
+        }
+    }
+}
+
+/// Of a predictor of maps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct MapMetrics {
+    /// Of its predictions.
+    #[serde(flatten)]
+    pub predicted: MapScores,
+    /// Of the map at the newest frame, in place of every prediction, where the data know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<MapScores>,
+}
+
+/// Sums over the maps for which a metric is defined.
+#[derive(Default)]
+pub(super) struct MapSums([(f64, u64); 5]);
+
+impl MapSums {
+    /// Adds a batch. Where sizes differ the prediction is resized (bilinear); without fixations a map's places above one half are.
+    pub(super) fn add(
+        &mut self,
+        predicted: &Tensor,
+        map: &Tensor,
+        fixations: Option<&Tensor>,
+    ) -> Result<(), TrainError> {
+        let dims = map.dims();
+        let size = [dims[2], dims[3]];
+        let resized = match predicted.dims()[2..] == size {
+            true => predicted.clone(),
+            false => run_op(&Op::ResizeBilinear { size }, &[predicted], predicted.device())?.swap_remove(0),
+        };
+        let plane = size[0] * size[1];
+        let flat = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        let (predicted, map, fixations) = (flat(&resized)?, flat(map)?, fixations.map(flat).transpose()?);
+        for (at, (ours, theirs)) in predicted.chunks(plane).zip(map.chunks(plane)).enumerate() {
+            let (places, above) = match &fixations {
+                Some(places) => (&places[at * plane..(at + 1) * plane], 0.0),
+                None => (theirs, 0.5),
+            };
+            let fixated: Vec<bool> = places.iter().map(|value| *value > above).collect();
+            let squares: f64 = ours.iter().zip(theirs).map(|(a, b)| (a - b) * (a - b)).sum();
+            let found = [
+                Some(squares / plane as f64),
+                correlation(ours, theirs),
+                similarity(ours, theirs),
+                scanpath(ours, &fixated),
+                area_judd(ours, &fixated),
+            ];
+            for (sum, value) in self.0.iter_mut().zip(found) {
+                *sum = (sum.0 + value.unwrap_or_default(), sum.1 + u64::from(value.is_some()));
+            }
+        }
+        Ok(())
+    }
+
+    fn means(&self) -> Option<MapScores> {
+        let [mse, cc, sim, nss, auc] = self.0.map(|(sum, count)| (count > 0).then(|| sum / count as f64));
+        mse.map(|_| MapScores { mse, cc, sim, nss, auc })
+    }
+
+    /// The means, with those of persistence; `None` without a map.
+    pub(super) fn metrics(&self, still: &MapSums) -> Option<MapMetrics> {
+        Some(MapMetrics { predicted: self.means()?, persistence: still.means() })
+    }
+}
+
 /// Pearson's correlation of both maps (CC.m), -1 to 1. `None` for a true map that is the same everywhere.
 pub fn correlation(predicted: &[f64], map: &[f64]) -> Option<f64> {
     let (ours, theirs) = (centred(predicted), centred(map));

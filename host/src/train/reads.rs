@@ -212,15 +212,15 @@ impl Scene<'_> {
 
     /// Frames of a value: those of its model, where that is over time.
     pub(super) fn frames(&self, port: &BoundPort, read: &Read) -> usize {
-        let over_time = match read {
-            Read::Tap { pass, .. } => self
-                .passes
-                .get(pass)
-                .and_then(|pass| self.models.get(&pass.model))
-                .is_some_and(|model| model.network.over_time),
-            _ => false,
+        let model = match read {
+            Read::Tap { pass, .. } => self.passes.get(pass).and_then(|pass| self.models.get(&pass.model)),
+            _ => None,
         };
-        if over_time && port.over_time { self.frames } else { 1 }
+        match model.map(|model| &model.network).filter(|network| network.over_time && port.over_time) {
+            Some(network) if network.graph.given().is_some() => self.frames.saturating_sub(1).max(1),
+            Some(_) => self.frames,
+            None => 1,
+        }
     }
 }
 

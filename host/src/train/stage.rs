@@ -8,6 +8,7 @@ use super::events::{EpochEnd, Means, Observer, Progress, StageStart};
 use super::models::Model;
 use super::optim::Optimizer;
 use super::plan::{Length, RunPlan, StagePlan};
+use super::sampling;
 use super::setup::Setup;
 use super::step::Stepper;
 use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
@@ -138,7 +139,13 @@ impl StageRunner<'_> {
         for served in Loader::new(&set.train, spec)?.take((extent.per_epoch * extent.pieces) as usize) {
             let batch = served?;
             let count = batch.len();
-            let tensors = fields(batch, self.setup.float, &self.setup.device)?;
+            let mut tensors = fields(batch, self.setup.float, &self.setup.device)?;
+            if let (Some(plan), Some(frames)) = (&stage.spec.sampling, frames_of(set)) {
+                let to = (self.setup.float, &self.setup.device);
+                let shape = [count, frames.saturating_sub(1)];
+                let mask = sampling::mask(plan, (self.run.seed, position.steps), shape, to)?;
+                tensors.insert(sampling::SAMPLING.into(), mask);
+            }
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             lr = stage.spec.optimizer.lr() * factor;
             let moment = self.moment(stage, set, extent, position);
@@ -230,7 +237,10 @@ impl StageRunner<'_> {
         let value = match best.metric.as_str() {
             _ if !stage.judged || end.part != "val" => Some(-end.total),
             "objective" => Some(-end.total),
-            name => end.metrics.chosen(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
+            // The default is of networks that classify.
+            "accuracy" if end.metrics.maps.is_some() => end.metrics.get("cc"),
+            "accuracy" if end.metrics.frames.is_some() => end.metrics.get("mse").map(|value| -value),
+            name => end.metrics.get(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
         };
         let Some(value) = value else { return Ok(()) };
         if position.best.is_none_or(|before| value > before) {
@@ -340,6 +350,11 @@ pub(super) fn load_file(model: &Model, path: &Path) -> Result<(), WeightsError> 
         }
     }
     Ok(())
+}
+
+/// Frames of a clip.
+fn frames_of(set: &DataSet) -> Option<usize> {
+    set.train.field(crate::data::FRAMES)?.shape().first().copied()
 }
 
 /// False when the stage waited long enough for a better epoch.

@@ -24,6 +24,7 @@ pub const PLUGINS: &[&str] = &[
     "rkd",
     "similarity",
     "skd",
+    "tmu",
 ];
 
 /// Values that look random, of about this size; those of neighbouring seeds are far from each other.

@@ -7,6 +7,7 @@ mod files;
 mod folders;
 mod loading;
 mod maps;
+mod videos;
 mod view_specs;
 mod views;
 
