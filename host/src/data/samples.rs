@@ -49,8 +49,8 @@ impl Samples {
             }
         }
         if let Some(map) = fields.get(MAP) {
-            let others = [FIXATIONS, STILL].into_iter().filter_map(|name| Some((name, fields.get(name)?)));
-            for (name, other) in others.filter(|(_, other)| other.shape() != map.shape()) {
+            let mut others = [FIXATIONS, STILL].into_iter().filter_map(|name| Some((name, fields.get(name)?)));
+            if let Some((name, other)) = others.find(|(_, other)| other.shape() != map.shape()) {
                 return Err(DataError::SampleShape {
                     subject: name.into(),
                     got: other.shape().to_vec(),

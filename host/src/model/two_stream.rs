@@ -94,7 +94,7 @@ fn check(settings: &Settings, channels: usize, size: [usize; 2]) -> Result<(), M
     if *width < 2 {
         return wrong("width", format!("`width` must be 2 or more, got {width}"));
     }
-    if *frames == 0 || channels % frames != 0 {
+    if *frames == 0 || !channels.is_multiple_of(*frames) {
         return wrong("frames", format!("{channels} channels are not {frames} frames side by side"));
     }
     if branches.is_empty() || branches.iter().enumerate().any(|(at, branch)| branches[..at].contains(branch)) {

@@ -278,7 +278,7 @@ fn two_streams_have_an_encoder_each_and_one_decoder() {
     };
     let decoder = |joined: usize| {
         let square = 32 * joined + 9 * (32 * 32 + 32 * 32 + 32 * 16) + 2 * (3 * 32 + 16);
-        square + 16 * (16 * 8 + 8 * 1) + 2 * 8 + 1
+        square + 16 * (16 * 8 + 8) + 2 * 8 + 1
     };
     let of = |settings: Value| table("two_stream", settings, &frame(&[2, 24, 17], 1)).expect("builds");
     let cases = [
