@@ -7,7 +7,7 @@ use object::{Object, ObjectSection, SectionFlags, SectionKind};
 use std::path::Path;
 use support::lab::{Lab, plugin};
 
-const SHIPPED: [&str; 14] = [
+const SHIPPED: [&str; 15] = [
     "stillhouse-activation",
     "stillhouse-afd",
     "stillhouse-basics",
@@ -22,6 +22,7 @@ const SHIPPED: [&str; 14] = [
     "stillhouse-rkd",
     "stillhouse-similarity",
     "stillhouse-skd",
+    "stillhouse-tmu",
 ];
 
 const HEAD: &str = r#"

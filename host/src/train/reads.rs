@@ -56,7 +56,10 @@ impl Scene<'_> {
     pub(super) fn read(&self, port: &Port, selector: &Selector, at: &ManifestPath) -> Found<Vec<Read>> {
         match port.source {
             From::Data => match self.field(&selector.path) {
-                Some(_) => Ok(vec![Read::Field(selector.path.clone())]),
+                Some(_) => {
+                    self.check_recorded(&selector.path, at)?;
+                    Ok(vec![Read::Field(selector.path.clone())])
+                }
                 None => {
                     let message = format!(
                         "port `{}` reads the field `{}`, which the data does not have",
@@ -182,6 +185,7 @@ impl Scene<'_> {
         set.into_iter()
             .flat_map(|set| set.train.fields().keys().map(String::as_str))
             .chain([crate::data::INDEX])
+            .chain(self.recorded_names())
             .collect()
     }
 
@@ -189,6 +193,9 @@ impl Scene<'_> {
     pub(super) fn field(&self, name: &str) -> Option<Meta> {
         if name == crate::data::INDEX {
             return Some(Meta::new([], DType::I64));
+        }
+        if let Some(shape) = self.recorded(name) {
+            return Some(Meta::new(shape.to_vec(), self.float()));
         }
         let field = self.setup.data.get(self.data)?.train.field(name)?;
         let integer = matches!(field.values(), crate::data::Values::I64(_));

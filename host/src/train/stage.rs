@@ -8,9 +8,9 @@ use super::events::{EpochEnd, Means, Observer, Progress, StageStart};
 use super::models::Model;
 use super::optim::Optimizer;
 use super::plan::{Length, RunPlan, StagePlan};
-use super::sampling;
 use super::setup::Setup;
 use super::step::Stepper;
+use super::{recordings, sampling};
 use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
 use crate::manifest::{self, Goal};
 use crate::model::{WeightsError, load_weights, read_weights, write_weights};
@@ -146,6 +146,7 @@ impl StageRunner<'_> {
                 let mask = sampling::mask(plan, (self.run.seed, position.steps), shape, to)?;
                 tensors.insert(sampling::SAMPLING.into(), mask);
             }
+            recordings::add_fields(self.run, stage, &mut tensors, self.setup.float)?;
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             lr = stage.spec.optimizer.lr() * factor;
             let moment = self.moment(stage, set, extent, position);
@@ -393,7 +394,7 @@ fn augments(list: &[manifest::Augment]) -> Vec<Augment> {
 }
 
 /// A number that changes when a weight does (FNV-1a over the bits).
-fn checksum(model: &Model) -> Result<u64, TrainError> {
+pub(super) fn checksum(model: &Model) -> Result<u64, TrainError> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for (_, set) in model.network.sets() {
         for (_, entry) in set.entries() {
