@@ -7,7 +7,7 @@ use object::{Object, ObjectSection, SectionFlags, SectionKind};
 use std::path::Path;
 use support::lab::{Lab, plugin};
 
-const SHIPPED: [&str; 13] = [
+const SHIPPED: [&str; 15] = [
     "stillhouse-activation",
     "stillhouse-afd",
     "stillhouse-basics",
@@ -21,6 +21,8 @@ const SHIPPED: [&str; 13] = [
     "stillhouse-maps",
     "stillhouse-rkd",
     "stillhouse-similarity",
+    "stillhouse-skd",
+    "stillhouse-tmu",
 ];
 
 const HEAD: &str = r#"

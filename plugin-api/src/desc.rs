@@ -99,11 +99,14 @@ pub struct Port {
     /// Selector that binds it when the manifest says nothing.
     #[serde(default)]
     pub default: Option<String>,
+    /// The phase that reads it; every one when absent.
+    #[serde(default)]
+    pub phase: Option<String>,
 }
 
 impl Port {
     fn new(name: &str, source: Source) -> Port {
-        Port { name: name.into(), source, many: false, optional: false, over_time: false, default: None }
+        Port { name: name.into(), source, many: false, optional: false, over_time: false, default: None, phase: None }
     }
 
     /// A tap of the student, port `student` unless renamed.
@@ -149,6 +152,11 @@ impl Port {
     /// The same, and it may stay unbound.
     pub fn optional(self) -> Port {
         Port { optional: true, ..self }
+    }
+
+    /// The same, read in this phase alone: in others its passes do not run.
+    pub fn in_phase(self, phase: &str) -> Port {
+        Port { phase: Some(phase.into()), ..self }
     }
 
     /// The same, with one value a frame.

@@ -2,7 +2,7 @@
 
 use super::load::{open, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, known_hint, print_error, show};
-use crate::train::{Metrics, Setup, TrainError, evaluate, load_model};
+use crate::train::{MapScores, Metrics, Nearness, Setup, TrainError, evaluate, load_model};
 use clap::ValueEnum;
 use serde_json::json;
 use std::path::PathBuf;
@@ -103,6 +103,19 @@ fn text(metrics: &Metrics) -> String {
     }
     if let Some(nll) = metrics.nll {
         text.push_str(&format!(", nll {nll:.4}"));
+    }
+    if let Some(frames) = metrics.frames {
+        let of =
+            |near: Nearness| format!("mse {:.3} a frame, ssim {:.4}, psnr {:.2} dB", near.mse, near.ssim, near.psnr);
+        text.push_str(&format!(", {}; persistence: {}", of(frames.predicted), of(frames.persistence)));
+    }
+    if let Some(maps) = &metrics.maps {
+        let of = |scores: &MapScores| {
+            let one = |name: &str| Some(format!("{name} {:.4}", scores.get(name)?));
+            Metrics::OF_MAPS.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
+        };
+        text.push_str(&format!(", {}", of(&maps.predicted)));
+        maps.persistence.iter().for_each(|still| text.push_str(&format!("; persistence: {}", of(still))));
     }
     text
 }

@@ -1,7 +1,7 @@
 //! A data set: its parts and its classes.
 
 use super::error::DataError;
-use super::samples::{LABEL, Samples};
+use super::samples::{LABEL, MAP, Samples};
 use super::split::stratified;
 
 /// Most classes that are counted from labels; a larger label is taken for damage.
@@ -43,6 +43,12 @@ impl DataSet {
         }
         let classes = named_classes(&parts, classes)?;
         Ok(Self { name: name.to_owned(), train, val, test, classes })
+    }
+
+    /// What a network gives for a sample: a score for each class, or a map of so many channels; 0 where neither is known.
+    pub fn outputs(&self) -> usize {
+        let map = || self.train.field(MAP).and_then(|map| map.shape().first().copied());
+        if self.classes.is_empty() { map().unwrap_or_default() } else { self.classes.len() }
     }
 
     /// Moves `fraction` of the training part to a validation part: the same share of every class,

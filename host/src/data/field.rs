@@ -1,5 +1,8 @@
 //! Fields: one named quantity of every sample, row by row.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::error::DataError;
 
 /// Values of a field, all samples one after the other, each in row-major order.
@@ -11,6 +14,31 @@ pub enum Values {
     F32(Vec<f32>),
     /// Integers: labels and counts.
     I64(Vec<i64>),
+    /// Floats that are made when they are asked for.
+    Made(Made),
+}
+
+/// Samples that are made rather than kept. The same row gives the same values, from any thread.
+pub trait Rows: fmt::Debug + Send + Sync {
+    /// Number of samples.
+    fn rows(&self) -> usize;
+
+    /// Appends the values of a sample, as floats.
+    fn push(&self, row: usize, out: &mut Vec<f32>);
+}
+
+/// Values of samples that are made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    rows: Arc<dyn Rows>,
+    size: usize,
+}
+
+impl PartialEq for Made {
+    /// The same maker.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rows, &other.rows)
+    }
 }
 
 impl Values {
@@ -20,6 +48,7 @@ impl Values {
             Self::U8(values) => values.len(),
             Self::F32(values) => values.len(),
             Self::I64(values) => values.len(),
+            Self::Made(made) => made.rows.rows() * made.size,
         }
     }
 
@@ -32,7 +61,7 @@ impl Values {
     pub fn dtype(&self) -> &'static str {
         match self {
             Self::U8(_) => "u8",
-            Self::F32(_) => "f32",
+            Self::F32(_) | Self::Made(_) => "f32",
             Self::I64(_) => "i64",
         }
     }
@@ -64,6 +93,15 @@ impl Field {
         }
     }
 
+    /// A field of samples of `shape` that are made when they are asked for.
+    ///
+    /// # Errors
+    /// `SampleShape`: `shape` holds no values.
+    pub fn made(shape: Vec<usize>, rows: Arc<dyn Rows>) -> Result<Self, DataError> {
+        let size = shape.iter().try_fold(1usize, |size, &dim| size.checked_mul(dim)).unwrap_or(0);
+        Self::new(shape, Values::Made(Made { rows, size }))
+    }
+
     /// Shape of one sample; `[]` for a scalar.
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -91,6 +129,7 @@ impl Field {
         match &self.values {
             Values::U8(values) => out.extend(values[range].iter().map(|&value| f32::from(value) / unit)),
             Values::F32(values) => out.extend_from_slice(&values[range]),
+            Values::Made(made) => made.rows.push(row, out),
             Values::I64(values) => out.extend(values[range].iter().map(|&value| value as f32)),
         }
     }

@@ -17,7 +17,8 @@ pub struct LoaderSpec {
     /// One `view.<name>` field each.
     pub views: Vec<ViewSpec>,
     /// Other fields to serve; all but `image` and `frames` when not given. `image` and `frames`
-    /// come as floats, neither augmented nor normalised.
+    /// come as floats, neither augmented nor normalised; `map` and `fixations` as floats, moved as
+    /// the pictures are where a view is augmented.
     pub fields: Option<Vec<String>>,
     /// Samples of a batch, > 0; the last batch may have fewer.
     pub batch: usize,

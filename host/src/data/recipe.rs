@@ -9,8 +9,8 @@ use super::field::{Field, Values};
 use super::layout::Layout;
 use super::loader::LoaderSpec;
 use super::rng::RngKey;
-use super::samples::{FRAMES, IMAGE, INDEX, Samples, VIEW_PREFIX, unit};
-use super::view::View;
+use super::samples::{FIXATIONS, FRAMES, IMAGE, INDEX, MAP, STILL, Samples, VIEW_PREFIX, unit};
+use super::view::{View, ViewSpec};
 
 /// A field that views are made of.
 struct Source {
@@ -52,11 +52,16 @@ impl Recipe {
     /// Works the views out and checks that every field, view and augmentation fits.
     pub(crate) fn new(samples: Samples, spec: LoaderSpec, order: Vec<usize>) -> Result<Self, DataError> {
         let main = samples.main_field().map(|(name, field)| Layout::of(name, field.shape())).transpose()?;
-        let sources = sources(&samples, &spec)?;
+        let mut sources = sources(&samples, &spec)?;
+        let mut raw = raw_fields(&samples, spec.fields)?;
+        // Maps follow the pictures, as long as one of these is moved.
+        let moved = spec.views.iter().any(|view| view.augment);
+        for name in raw.extract_if(.., |name| matches!(name.as_str(), MAP | FIXATIONS | STILL)) {
+            add_map(&samples, name, moved, &mut sources)?;
+        }
         for source in &sources {
             check_augments(source, &spec.augment, main.as_ref())?;
         }
-        let raw = raw_fields(&samples, spec.fields)?;
         let key = RngKey::new(spec.seed, &format!("augment.{}", spec.epoch));
         Ok(Self { samples, order, batch: spec.batch, augment: spec.augment, key, main, sources, raw })
     }
@@ -143,6 +148,18 @@ fn sources(samples: &Samples, spec: &LoaderSpec) -> Result<Vec<Source>, DataErro
         }
     }
     Ok(sources)
+}
+
+/// Adds a field that is served as it is, but for moves.
+fn add_map(samples: &Samples, name: String, augment: bool, sources: &mut Vec<Source>) -> Result<(), DataError> {
+    let layout = Layout::of(&name, samples.require("loader", &name)?.shape())?;
+    let spec = ViewSpec { augment, ..ViewSpec::new(&name) };
+    let made = SourceView { name: name.clone(), view: View::new(&spec, layout.clone())?, augment };
+    match sources.iter_mut().find(|source| source.field == name) {
+        Some(source) => source.views.push(made),
+        None => sources.push(Source { field: name, layout, main: false, views: vec![made] }),
+    }
+    Ok(())
 }
 
 fn check_augments(source: &Source, augments: &[Augment], main: Option<&Layout>) -> Result<(), DataError> {

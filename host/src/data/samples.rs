@@ -13,6 +13,12 @@ pub const IMAGE: &str = "image";
 pub const FRAMES: &str = "frames";
 /// Field that holds class labels, `[]` a sample, counted from 0.
 pub const LABEL: &str = "label";
+/// Field that holds the map to predict, `[C, H, W]` a sample: it moves with the pictures.
+pub const MAP: &str = "map";
+/// Field that holds the places that a map is to find, `[C, H, W]` a sample, those above 0: it moves with the pictures.
+pub const FIXATIONS: &str = "fixations";
+/// Field that holds what the map was at the newest frame, `[C, H, W]` a sample: predictions are measured beside it.
+pub const STILL: &str = "still";
 /// Field of a batch that holds each sample's index.
 pub const INDEX: &str = "index";
 /// What a view's field in a batch begins with.
@@ -40,6 +46,17 @@ impl Samples {
             if let (true, Some((other, _))) = (field.rows() != rows, fields.first()) {
                 let (field, other) = ((name.clone(), field.rows()), other.clone());
                 return Err(DataError::CountMismatch { field: field.0, got: field.1, other, wanted: rows });
+            }
+        }
+        if let Some(map) = fields.get(MAP) {
+            let mut others = [FIXATIONS, STILL].into_iter().filter_map(|name| Some((name, fields.get(name)?)));
+            if let Some((name, other)) = others.find(|(_, other)| other.shape() != map.shape()) {
+                return Err(DataError::SampleShape {
+                    subject: name.into(),
+                    got: other.shape().to_vec(),
+                    wanted: format!("{:?}, as the maps", map.shape()),
+                    hint: "a map and what belongs to it have one size",
+                });
             }
         }
         Ok(Self { fields: Arc::new(fields), rows: (0..rows).collect() })
@@ -132,6 +149,8 @@ fn check_field(name: &str, field: &Field) -> Result<(), DataError> {
     match (name, field.values(), field.shape().len()) {
         (IMAGE | FRAMES, Values::I64(_), _) => Err(dtype("u8 (255 becomes 1.0) or f32")),
         (IMAGE, _, 1 | 3) | (FRAMES, _, 2 | 4) | (LABEL, Values::I64(_), 0) => Ok(()),
+        (MAP | FIXATIONS | STILL, _, 3) => Ok(()),
+        (MAP | FIXATIONS | STILL, ..) => Err(shape("[C, H, W]", "a map has channels, also where there is one")),
         (IMAGE, ..) => Err(shape("[C, H, W] or [F]", "put channels first")),
         (FRAMES, ..) => Err(shape("[T, C, H, W] or [T, F]", "time first, then channels")),
         (LABEL, Values::I64(_), _) => Err(shape("[]", "rename targets that are not one class")),
@@ -167,10 +186,25 @@ mod tests {
             (FRAMES, vec![2], Values::U8(vec![0; 2])),
             (LABEL, vec![2], Values::I64(vec![0; 2])),
             (LABEL, vec![], Values::F32(vec![0.0])),
+            (MAP, vec![2, 2], Values::F32(vec![0.0; 4])),
+            (FIXATIONS, vec![], Values::U8(vec![0])),
         ];
         for case in cases {
             assert!(Samples::new(fields(vec![case.clone()])).is_err(), "{case:?}");
         }
+    }
+
+    #[test]
+    fn samples_fixations_of_another_size_are_an_error() {
+        let of = |places: Vec<usize>| {
+            let count = places.iter().product();
+            let map = (MAP, vec![1, 2, 2], Values::F32(vec![0.0; 4]));
+            Samples::new(fields(vec![map, (FIXATIONS, places, Values::U8(vec![0; count]))]))
+        };
+        assert!(of(vec![1, 2, 2]).is_ok());
+        assert!(
+            matches!(of(vec![1, 4, 1]), Err(DataError::SampleShape { wanted, .. }) if wanted == "[1, 2, 2], as the maps")
+        );
     }
 
     #[test]

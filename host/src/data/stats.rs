@@ -26,12 +26,17 @@ pub fn channel_stats(samples: &Samples) -> Result<(Vec<f32>, Vec<f32>), DataErro
         return Err(DataError::EmptyPart { name: name.to_owned(), part: "train", hint });
     }
     let layout = Layout::of(name, field.shape())?;
-    let mut sums = vec![Sums::default(); layout.channels];
+    let (mut sums, mut made) = (vec![Sums::default(); layout.channels], vec![]);
     for &row in samples.indices() {
         let range = row * field.size()..(row + 1) * field.size();
         match field.values() {
             Values::U8(values) => add(&mut sums, &values[range], &layout),
             Values::F32(values) => add(&mut sums, &values[range], &layout),
+            Values::Made(_) => {
+                made.clear();
+                field.push_f32(row, 1.0, &mut made);
+                add(&mut sums, &made, &layout);
+            }
             Values::I64(_) => {}
         }
     }

@@ -74,17 +74,36 @@ impl<'a> Engine<'a> {
     ) -> Result<Given, EvalError> {
         node.bind(ports)?;
         let set = node.part.params();
-        for (name, entry) in set.entries() {
-            self.fill(node, &name, entry.kind, &alias(&name), all)?;
-        }
+        self.fill_set(node.part.label(), "", set, alias, all)?;
         let given = node.run(ports)?;
         let staged = given.staged.iter().cloned();
         self.staged.extend(staged.map(|change| StagedIn { params: set.clone(), change }));
         Ok(given)
     }
 
-    fn fill(&mut self, node: &Node, name: &str, kind: ParamKind, names: &[String], all: bool) -> Result<(), EvalError> {
-        let set = node.part.params();
+    /// Gives a set the file's parameters and buffers; `prefix` stands before the names that the file knows them by.
+    pub(super) fn fill_set(
+        &mut self,
+        label: &str,
+        prefix: &str,
+        set: &Rc<ParamSet>,
+        alias: Alias<'_>,
+        all: bool,
+    ) -> Result<(), EvalError> {
+        for (name, entry) in set.entries() {
+            self.fill((label, set), &name, entry.kind, &alias(&format!("{prefix}{name}")), all)?;
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        (label, set): (&str, &Rc<ParamSet>),
+        name: &str,
+        kind: ParamKind,
+        names: &[String],
+        all: bool,
+    ) -> Result<(), EvalError> {
         let is_parameter = kind == ParamKind::Parameter;
         let prefixes: Vec<(&str, bool)> = if is_parameter { PARAMETERS.to_vec() } else { vec![(BUFFER, false)] };
         let candidates = names
@@ -98,7 +117,7 @@ impl<'a> Engine<'a> {
                 (leaf, tensor.dims().to_vec(), wanted)
             }
             None if all => {
-                let (prefix, reader) = (prefixes[0].0, format!("`{name}` of `{}`", node.part.label()));
+                let (prefix, reader) = (prefixes[0].0, format!("`{name}` of `{label}`"));
                 return Err(self
                     .file
                     .missing(&format!("{prefix}{}", names.first().map_or(name, String::as_str)), &reader));

@@ -35,8 +35,35 @@ pub(super) struct Rule {
     pub(super) factor: Option<Value>,
     #[serde(default)]
     pub(super) out: IndexMap<String, String>,
-    #[serde(rename = "part")]
+    pub(super) network: Option<NetworkRule>,
+    #[serde(default, rename = "part")]
     pub(super) parts: Vec<PartRule>,
+}
+
+/// A predictor of frames, which runs before the parts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkRule {
+    pub(super) name: String,
+    pub(super) arch: Map<String, Value>,
+    #[serde(default)]
+    pub(super) modules: IndexMap<String, ModuleRule>,
+    pub(super) given: Value,
+    pub(super) frames: String,
+    pub(super) sampling: Option<String>,
+    pub(super) taps: Vec<String>,
+    #[serde(default)]
+    pub(super) params: IndexMap<String, OneOrMany<String>>,
+}
+
+/// A module in a slot of a network.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModuleRule {
+    #[serde(rename = "use")]
+    pub(super) use_: String,
+    #[serde(default)]
+    pub(super) config: Map<String, Value>,
 }
 
 /// One part of a rule.

@@ -20,6 +20,7 @@ mod compare;
 mod engine;
 mod error;
 mod map;
+mod network;
 mod node;
 mod part;
 mod pattern;

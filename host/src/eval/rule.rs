@@ -5,6 +5,7 @@ use super::compare::compare;
 use super::engine::Engine;
 use super::error::EvalError;
 use super::map::{Found, GoldenMap, PartRule, PlanRule, Rule};
+use super::network::{self, Layout};
 use super::node::{Node, Socket, Spec};
 use super::part::weighted;
 use super::pattern::{captures, filled, matching};
@@ -61,7 +62,7 @@ struct Run<'a> {
     case: &'a Case,
     rule: &'a Rule,
     engine: Engine<'a>,
-    /// What parts gave: `<part>`, `<part>.<name>`, and terms with their weight, `<part>:weighted`.
+    /// What parts gave: `<part>`, `<part>.<name>`, terms with their weight, `<part>:weighted`, and their sum, `<part>:total`.
     values: IndexMap<String, Tensor>,
     /// Connectors that do not apply, with what they would have read.
     skipped: IndexMap<String, Vec<String>>,
@@ -78,6 +79,10 @@ impl Run<'_> {
     }
 
     fn all(mut self, path: &Path) -> Result<Tensors, EvalError> {
+        if let Some(network) = &self.rule.network {
+            let values = network::run(&mut self.engine, self.case, network)?;
+            self.values.extend(values.into_iter().map(|(tap, value)| (format!("{}.{tap}", network.name), value)));
+        }
         for part in &self.rule.parts {
             if !holds(&part.when, self.case) {
                 let through = if part.kind == Kind::Connector { self.references(part, "from", true) } else { vec![] };
@@ -157,13 +162,7 @@ impl Run<'_> {
 
     fn run(&mut self, part: &PartRule, node: &Node, ports: &[PortIn<'_>]) -> Result<(), EvalError> {
         let file = &self.case.tensors;
-        let alias = |name: &str| -> Vec<String> {
-            let of = |(pattern, names): (&String, &OneOrMany<String>)| {
-                let found = captures(pattern, name)?;
-                Some(names.iter().filter_map(|name| only_one(file, filled(name, &found))).collect::<Vec<_>>())
-            };
-            part.params.iter().find_map(of).unwrap_or_else(|| vec![name.to_owned()])
-        };
+        let alias = |name: &str| aliases(file, &part.params, name);
         let given = self.engine.run(node, ports, &alias, true)?;
         self.count(part, node, &given)?;
         self.keep(part.name(), given);
@@ -174,6 +173,7 @@ impl Run<'_> {
     fn count(&mut self, part: &PartRule, node: &Node, given: &Given) -> Result<(), EvalError> {
         let weights = part.weight.as_ref().map_or(Ok(None), |weight| resolve(weight, self.case));
         let weights = weights.map_err(|message| self.wrong(format!("`weight` of `{}`: {message}", part.name())))?;
+        let mut total: Option<Tensor> = None;
         for (name, term) in &given.terms {
             let weight = match &weights {
                 Some(Value::Object(table)) => {
@@ -186,8 +186,10 @@ impl Run<'_> {
             };
             let weighted = weighted(term, weight)?;
             self.values.insert(format!("{}:weighted", called(part.name(), name)), weighted.clone());
+            total = Some(total.map_or(Ok(weighted.clone()), |sum| sum + &weighted)?);
             self.add(weighted)?;
         }
+        self.values.extend(total.map(|total| (format!("{}:total", part.name()), total)));
         Ok(())
     }
 
@@ -238,6 +240,10 @@ impl Run<'_> {
     }
 
     fn value(&mut self, reference: &str, student: bool, part: &PartRule) -> Result<Vec<Tensor>, EvalError> {
+        if let (name, Some(layout)) = Layout::of(reference) {
+            let values = self.value(name, student, part)?;
+            return values.iter().map(|value| Ok(layout.from(value)?)).collect();
+        }
         if reference.starts_with("input.") {
             let names: Vec<String> =
                 matching(reference, self.case.tensors.names()).into_iter().map(str::to_owned).collect();
@@ -251,6 +257,10 @@ impl Run<'_> {
             let nested = through.iter().map(|reference| self.value(reference, student, part));
             return Ok(nested.collect::<Result<Vec<_>, _>>()?.concat());
         }
+        if reference.contains('*') {
+            let fitting = matching(reference, self.values.keys().map(String::as_str));
+            return Ok(fitting.into_iter().filter_map(|name| self.values.get(name).cloned()).collect());
+        }
         match self.values.get(reference) {
             Some(value) => Ok(vec![value.clone()]),
             None => Err(self.wrong(format!("`{}` reads `{reference}`, which no part before it gives", part.name()))),
@@ -261,14 +271,17 @@ impl Run<'_> {
     fn outputs(&mut self) -> Result<Vec<(String, Tensor)>, EvalError> {
         let mut outputs = vec![];
         for (name, reference) in &self.rule.out {
-            let owner = |part: &PartRule| {
-                reference.strip_prefix(part.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
+            let (reference, layout) = Layout::of(reference);
+            let owner = |part: &str| {
+                reference.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
             };
-            if !self.rule.parts.iter().any(owner) {
+            let network = self.rule.network.as_ref().map(|network| network.name.as_str());
+            if !self.rule.parts.iter().map(PartRule::name).chain(network).any(owner) {
                 return Err(self.wrong(format!("output `{name}` is of `{reference}`, and there is no such part")));
             }
             // A part may give a value with some settings only.
             let Some(value) = self.values.get(reference).cloned() else { continue };
+            let value = layout.map_or(Ok(value.clone()), |layout| layout.to(&value))?;
             if let Some(part) = self.engine.cotangent(name, &value)? {
                 self.add(part)?;
             }
@@ -281,6 +294,15 @@ impl Run<'_> {
 /// How a value of a part is called: one without a name by the part's.
 fn called(part: &str, name: &str) -> String {
     if name.is_empty() { part.to_owned() } else { format!("{part}.{name}") }
+}
+
+/// Names in the file of a parameter or buffer.
+pub(super) fn aliases(file: &Tensors, params: &IndexMap<String, OneOrMany<String>>, name: &str) -> Vec<String> {
+    let of = |(pattern, names): (&String, &OneOrMany<String>)| {
+        let found = captures(pattern, name)?;
+        Some(names.iter().filter_map(|name| only_one(file, filled(name, &found))).collect::<Vec<_>>())
+    };
+    params.iter().find_map(of).unwrap_or_else(|| vec![name.to_owned()])
 }
 
 /// A name as it is, or the one parameter or buffer of the file that a name with wildcards fits.

@@ -4,6 +4,7 @@
 mod layer;
 mod memory;
 mod network;
+mod next_frame;
 mod pass;
 mod recurrent;
 pub(crate) mod tape;
@@ -12,6 +13,7 @@ mod tokens;
 
 pub use memory::keep_freed_memory;
 pub use network::{Executor, ModuleSlot, Network, NetworkError};
+pub use next_frame::Sampling;
 pub use pass::{Forward, PassSpec, StagedIn};
 pub(crate) use tape::free_buffers;
 pub use tape::{ParamGrad, Tape};

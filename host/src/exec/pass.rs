@@ -2,9 +2,10 @@
 
 use super::layer::{Env, run_layer};
 use super::network::{Network, NetworkError};
+use super::next_frame::{self, Sampling};
 use super::recurrent;
 use super::tape::{self, Tape};
-use crate::graph::{Graph, LayerKind, Source};
+use crate::graph::{Graph, LayerKind, NEXT, Source};
 use crate::ops::{Emitted, Moment, ParamKind, ParamSet, PortIn, Staged};
 use candle_core::Tensor;
 use std::borrow::Cow;
@@ -27,6 +28,8 @@ pub struct PassSpec {
     pub frozen: HashSet<String>,
     /// Convolutions of a folded network round weights and inputs to bf16, where the processor multiplies them.
     pub bf16: bool,
+    /// What a predictor reads behind the frames that it is given; its own predictions when absent.
+    pub sampling: Option<Rc<Sampling>>,
 }
 
 /// A change of a buffer, with its owner.
@@ -64,16 +67,16 @@ impl Network {
     /// # Errors
     /// A layer or module fails; the message names it.
     pub fn forward(&self, input: &Tensor, spec: &PassSpec, moment: &Moment) -> Result<Forward, NetworkError> {
+        let spec = &*self.whole(spec);
         if self.is_fast() {
             return tape::forward(self, input, spec, moment);
         }
         let mut out = Forward::default();
         let mut states = States::new();
-        let frames = if self.over_time { input.dim(1)? } else { 1 };
+        let frames = self.positions(input)?;
         for position in 0..frames {
-            let frame = if spec.reverse_time { frames - 1 - position } else { position };
             let input = if spec.track { input.clone() } else { input.detach() };
-            let x = if self.over_time { input.narrow(1, frame, 1)?.squeeze(1)?.contiguous()? } else { input };
+            let x = self.frame_at(&input, spec, position, &mut out)?;
             let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
             self.frame(x, spec, &moment, &mut states, &mut out)?;
         }
@@ -82,6 +85,52 @@ impl Network {
         }
         out.keep_last_statistics();
         Ok(out)
+    }
+
+    /// A predictor's output is always there: the next frame reads it.
+    fn whole<'s>(&self, spec: &'s PassSpec) -> Cow<'s, PassSpec> {
+        let output = Source::Layer(self.graph.output);
+        if self.graph.given().is_none() || spec.want.contains(&output) {
+            return Cow::Borrowed(spec);
+        }
+        let mut spec = spec.clone();
+        spec.want.push(output);
+        Cow::Owned(spec)
+    }
+
+    /// Runs of the graph over an input: a predictor does not read the last frame.
+    pub(super) fn positions(&self, input: &Tensor) -> candle_core::Result<usize> {
+        match (self.over_time, self.graph.given()) {
+            (false, _) => Ok(1),
+            (true, None) => input.dim(1),
+            (true, Some(_)) => match input.dim(1)? {
+                0 | 1 => candle_core::bail!("a predictor wants clips of 2 frames or more"),
+                frames => Ok(frames - 1),
+            },
+        }
+    }
+
+    /// The frame that is read at a position; the one to predict there goes to the taps, where it is wanted.
+    pub(super) fn frame_at(
+        &self,
+        input: &Tensor,
+        spec: &PassSpec,
+        position: usize,
+        out: &mut Forward,
+    ) -> candle_core::Result<Tensor> {
+        if !self.over_time {
+            return Ok(input.clone());
+        }
+        let last = input.dim(1)?.saturating_sub(1);
+        let frame = |position: usize| {
+            let at = if spec.reverse_time { last - position } else { position };
+            input.narrow(1, at, 1)?.squeeze(1)?.contiguous()
+        };
+        let next = Source::Value(0, NEXT.into());
+        if self.graph.given().is_some() && spec.want.contains(&next) {
+            out.taps.entry(next).or_default().push(frame(position + 1)?);
+        }
+        frame(position)
     }
 
     fn frame(
@@ -108,6 +157,12 @@ impl Network {
             let inputs: Vec<Tensor> = layer.inputs.iter().filter_map(read).collect();
             let value = if matches!(layer.kind, LayerKind::Module) {
                 self.module(index, &inputs, spec, moment, states, out)?
+            } else if let LayerKind::NextFrame { given } = layer.kind {
+                let shares = next_frame::shares(spec, given, moment.frame as usize, x.dim(0)?);
+                match (shares, states.get(&index).and_then(|state| state.first())) {
+                    (Some(shares), Some((_, predicted))) => next_frame::mixed(&x, predicted, shares)?,
+                    _ => x.clone(),
+                }
             } else if !layer.kind.state().is_empty() {
                 self.recurrent(index, &inputs, spec, moment, states, out)?
             } else {
@@ -119,6 +174,10 @@ impl Network {
             };
             if wanted(&Source::Layer(index)) {
                 out.taps.entry(Source::Layer(index)).or_default().push(value.clone());
+            }
+            if index == self.graph.output && self.graph.given().is_some() {
+                let predicted = if spec.track { value.clone() } else { value.detach() };
+                states.insert(0, vec![(NEXT.into(), predicted)]);
             }
             values[index] = Some(value);
             for source in layer.inputs.iter().filter_map(Source::layer) {

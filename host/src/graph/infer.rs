@@ -110,6 +110,7 @@ impl LayerKind {
                 let to_depth = matches!(self, LayerKind::SpaceToDepth { .. });
                 Ok(Meta::new(super::blocks::shape(&first.shape, *block, to_depth)?, first.dtype))
             }
+            LayerKind::NextFrame { given: 0 } => Err("is given no frame".into()),
             LayerKind::Dropout { p } if !(0.0..1.0).contains(p) => Err(format!("`p` must be in [0, 1), got {p}")),
             _ => Ok((*first).clone()),
         }

@@ -310,6 +310,13 @@ pub enum LayerKind {
     },
     /// The input.
     Identity,
+    /// What a predictor of frames reads: the frame, and behind the given ones a mixture of it and of the prediction made at the
+    /// frame before, by the pass's mask.
+    #[serde(skip)]
+    NextFrame {
+        /// Frames that are read as they are.
+        given: usize,
+    },
     /// A plugin's module took the place of a layer.
     #[serde(skip)]
     Module,

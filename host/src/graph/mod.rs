@@ -12,7 +12,7 @@ mod spec;
 pub use builder::GraphBuilder;
 pub use glob::Glob;
 pub use kind::{KindError, LayerKind, Pair, Resize};
-pub use recurrent::{CELL, HIDDEN};
+pub use recurrent::{CELL, FRAMES, HIDDEN, NEXT};
 pub use spec::{ParamSpec, parameter_name};
 
 use std::collections::BTreeSet;

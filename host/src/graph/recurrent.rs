@@ -2,6 +2,7 @@
 
 use super::kind::{LayerKind, Pair};
 use super::spec::{ParamSpec, parameter};
+use super::{Graph, Group, Layer, Source};
 use stillhouse_plugin::Init;
 use stillhouse_plugin::op::Meta;
 
@@ -9,6 +10,10 @@ use stillhouse_plugin::op::Meta;
 pub const HIDDEN: &str = "hidden";
 /// Name of an LSTM's memory.
 pub const CELL: &str = "cell";
+/// Path of the layer that feeds predictions back.
+pub const FRAMES: &str = "frames";
+/// Name of the frame that a predictor is to give.
+pub const NEXT: &str = "next";
 
 impl LayerKind {
     /// Names of the state that goes from frame to frame, each shaped as the output; taps read it as `<path>.<name>`.
@@ -16,7 +21,46 @@ impl LayerKind {
         match self {
             LayerKind::Lstm { .. } | LayerKind::ConvLstm { .. } => &[HIDDEN, CELL],
             LayerKind::Gru { .. } => &[HIDDEN],
+            LayerKind::NextFrame { .. } => &[NEXT],
             _ => &[],
+        }
+    }
+}
+
+impl Graph {
+    /// Makes a network over time a predictor: behind `given` frames it reads its own predictions, through a first layer `frames`.
+    ///
+    /// # Errors
+    /// Its output is no frame, or a layer is named `frames`.
+    pub fn predict(&mut self, given: usize, output: &[usize]) -> Result<(), String> {
+        if output != self.input {
+            return Err(format!("a predictor gives frames of {:?}, and this network gives {output:?}", self.input));
+        }
+        if self.layers.iter().any(|layer| layer.path == FRAMES) {
+            return Err(format!("a layer is named `{FRAMES}`, which is that of what a predictor reads"));
+        }
+        let behind = |source: &Source| match source {
+            Source::Input => Source::Layer(0),
+            Source::Layer(index) => Source::Layer(index + 1),
+            Source::Value(index, name) => Source::Value(index + 1, name.clone()),
+        };
+        for layer in &mut self.layers {
+            layer.inputs = layer.inputs.iter().map(behind).collect();
+        }
+        for group in &mut self.groups {
+            *group = Group { path: group.path.clone(), input: behind(&group.input), output: group.output + 1 };
+        }
+        let first = Layer { path: FRAMES.into(), kind: LayerKind::NextFrame { given }, inputs: vec![Source::Input] };
+        self.layers.insert(0, first);
+        self.output += 1;
+        Ok(())
+    }
+
+    /// Frames that a predictor is given; `None` for another network.
+    pub fn given(&self) -> Option<usize> {
+        match self.layers.first()?.kind {
+            LayerKind::NextFrame { given } => Some(given),
+            _ => None,
         }
     }
 }

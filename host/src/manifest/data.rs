@@ -12,6 +12,8 @@ pub struct Data {
     pub use_: String,
     /// Part of the training samples kept for validation.
     pub split: Option<Split>,
+    /// Makes a picture and a map of every clip.
+    pub map: Option<NextMap>,
     /// Random changes to a training sample, in order.
     #[serde(default)]
     pub augment: Vec<Augment>,
@@ -28,6 +30,17 @@ impl Data {
     pub fn format_and_path(&self) -> Option<(&str, &str)> {
         self.use_.split_once(':')
     }
+}
+
+/// The map of a clip's last frame, to be found from the frames before it.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextMap {
+    /// Frames that the networks see, side by side as channels, the newest last.
+    #[schemars(range(min = 1))]
+    pub frames: usize,
+    /// The map is 1 where the last frame is above this value and 0 elsewhere; the frame itself unless written.
+    pub above: Option<f64>,
 }
 
 /// A split of the training samples, the same for every run with the same seed.

@@ -2,6 +2,7 @@
 
 use super::data::{Data, View};
 use super::model::Model;
+use super::recording::Recording;
 use super::run::{Plugins, Run};
 use super::stage::Stage;
 use indexmap::IndexMap;
@@ -33,6 +34,9 @@ pub struct Manifest {
     /// Versions of a sample, made for one model: size, filter, augmentation.
     #[serde(default)]
     pub views: IndexMap<String, View>,
+    /// What models hold at taps, kept on disk: made before the first stage that reads it.
+    #[serde(default)]
+    pub recordings: IndexMap<String, Recording>,
     /// Training runs by name, in the order in which they run.
     #[schemars(extend("minProperties" = 1))]
     pub stage: IndexMap<String, Stage>,

@@ -28,6 +28,8 @@ pub struct Model {
     /// Apply the network to every frame of a clip, carrying state over time.
     #[serde(default)]
     pub over_time: bool,
+    /// The network, over time, predicts the next frame of a clip.
+    pub predict: Option<Predict>,
     /// Parts that take the place of layers, by path: `modules."layer3.0" = { use = "..." }`.
     #[serde(default)]
     pub modules: IndexMap<String, PartUse>,
@@ -36,6 +38,16 @@ pub struct Model {
     /// How the convolutions compute in stages that do not train the model: `"bf16"` rounds their weights and inputs.
     #[serde(default)]
     pub frozen: FrozenPrecision,
+}
+
+/// Prediction of the next frame: of a clip of T frames the network reads T - 1 and gives the frame behind each of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Predict {
+    /// Frames that it is given; behind them it reads its own predictions, or what the stage's `sampling` says. Half of the
+    /// clip unless written.
+    #[schemars(range(min = 1))]
+    pub given: Option<usize>,
 }
 
 /// The numbers that the convolutions of a frozen model compute with.

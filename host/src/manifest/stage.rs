@@ -71,6 +71,8 @@ pub struct Stage {
     /// Log the norm of every term's gradient.
     #[serde(default)]
     pub gradient_norms: bool,
+    /// How often predictors read the true frame in training; their own predictions alone unless written.
+    pub sampling: Option<Sampling>,
     /// Batches whose gradients are summed up for one update.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
@@ -96,21 +98,49 @@ impl Stage {
     }
 }
 
+/// Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): behind the given frames each sample reads the true frame with a
+/// probability that falls from update to update, else its prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// Probability of the true frame at the first update, 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub start: f64,
+    /// What it loses each update, at least 0.
+    #[schemars(range(min = 0))]
+    pub step: f64,
+    /// Updates behind which it is 0.
+    pub until: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { start: 1.0, step: 2e-5, until: 50_000 }
+    }
+}
+
+impl Sampling {
+    /// Probability of the true frame at an update.
+    pub fn probability(&self, step: u64) -> f64 {
+        if step >= self.until { 0.0 } else { (self.start - self.step * step as f64).clamp(0.0, 1.0) }
+    }
+}
+
 /// Which epoch's weights are kept as the best.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
-    /// Name of a metric.
+    /// Name of a metric: `accuracy` (of maps `cc` stands in for it), `nll`, `mse`, `cc`, `sim`, `nss`, `auc` or `objective`.
     #[serde(default = "default_metric")]
     pub metric: String,
-    /// Whether more of it is better; less of `nll` and `objective`, more of any other, unless written.
+    /// Whether more of it is better; less of `nll`, `mse` and `objective`, more of any other, unless written.
     pub mode: Option<Goal>,
 }
 
 impl Best {
     /// Whether more or less of the metric is better.
     pub fn goal(&self) -> Goal {
-        let falls = matches!(self.metric.as_str(), "nll" | "objective");
+        let falls = matches!(self.metric.as_str(), "nll" | "objective" | "mse");
         self.mode.unwrap_or(if falls { Goal::Min } else { Goal::Max })
     }
 }

@@ -11,11 +11,10 @@ use serde_json::{Map, Value};
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// Cells one above another.
-    #[serde(default = "depth")]
-    depth: usize,
-    /// Channels of each cell's state.
-    #[serde(default = "hidden")]
-    hidden: usize,
+    depth: Option<usize>,
+    /// Channels of each cell's state, or of all of them.
+    #[serde(default)]
+    hidden: Widths,
     /// Kernel of the cells.
     #[serde(default = "kernel")]
     kernel: usize,
@@ -24,12 +23,34 @@ struct Settings {
     patch: usize,
 }
 
-fn depth() -> usize {
-    4
+/// Channels of cells.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a whole number, or one for each cell")]
+enum Widths {
+    All(usize),
+    Each(Vec<usize>),
 }
-fn hidden() -> usize {
-    64
+
+impl Default for Widths {
+    fn default() -> Widths {
+        Widths::All(64)
+    }
 }
+
+/// Channels of each cell, from the bottom up.
+fn widths(hidden: Widths, depth: Option<usize>) -> Result<Vec<usize>, ModelError> {
+    match (hidden, depth) {
+        (Widths::All(_), Some(0)) => Err(ModelError::new("`depth` must be 1 or more, got 0").at("depth")),
+        (Widths::All(width), depth) => Ok(vec![width; depth.unwrap_or(4)]),
+        (Widths::Each(all), None) => Ok(all),
+        (Widths::Each(all), Some(depth)) if all.len() == depth => Ok(all),
+        (Widths::Each(all), Some(depth)) => {
+            let wrong = format!("`hidden` has {} numbers for a `depth` of {depth}", all.len());
+            Err(ModelError::new(wrong).at("hidden"))
+        }
+    }
+}
+
 fn kernel() -> usize {
     5
 }
@@ -44,7 +65,9 @@ pub(super) fn short(name: &str) -> Option<Map<String, Value>> {
 pub(super) fn build(table: &Map<String, Value>, frame: &Frame) -> Result<Graph, ModelError> {
     let Settings { depth, hidden, kernel, patch } = settings(table)?;
     let [_, height, width] = image(frame, "conv_lstm")?;
-    for (key, value) in [("depth", depth), ("hidden", hidden), ("kernel", kernel), ("patch", patch)] {
+    let widths = widths(hidden, depth)?;
+    let narrowest = widths.iter().min().copied().unwrap_or(0);
+    for (key, value) in [("hidden", narrowest), ("kernel", kernel), ("patch", patch)] {
         if value == 0 {
             return Err(ModelError::new(format!("`{key}` must be 1 or more, got 0")).at(key));
         }
@@ -63,7 +86,7 @@ pub(super) fn build(table: &Map<String, Value>, frame: &Frame) -> Result<Graph, 
         x = net.layer("patches", LayerKind::SpaceToDepth { block: patch }, &[&x])?;
     }
     let channels = net.shape(&x)[0];
-    for at in 0..depth {
+    for (at, hidden) in widths.into_iter().enumerate() {
         let (path, kernel) = (format!("cell_list.{at}"), Pair([kernel; 2]));
         let y =
             net.layer(&format!("{path}.conv.0"), LayerKind::ConvLstm { hidden, kernel, forget_bias: 0.0 }, &[&x])?;

@@ -15,6 +15,7 @@ mod resnet;
 mod resnet_imagenet;
 mod shufflenet_v1;
 mod shufflenet_v2;
+mod two_stream;
 mod unet;
 mod vgg;
 mod vit;
@@ -129,6 +130,7 @@ const FAMILIES: &[Family] = &[
     },
     Family { kind: "vit", build: vit::build, short: vit::short, examples: &["vit_ti_16", "vit_s_16", "vit_b_16"] },
     Family { kind: "unet", build: unet::build, short: unet::short, examples: &["unet"] },
+    Family { kind: "two_stream", build: two_stream::build, short: two_stream::short, examples: &["two_stream"] },
     Family { kind: "conv_lstm", build: conv_lstm::build, short: conv_lstm::short, examples: &["conv_lstm"] },
     Family { kind: "lstm", build: lstm::build, short: lstm::short, examples: &["lstm", "gru"] },
 ];

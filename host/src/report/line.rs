@@ -10,9 +10,14 @@ pub(super) const NAME: usize = 16;
 /// One epoch: where, how good, what the terms were; on a terminal as many terms as fit.
 pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) -> String {
     let mut line = format!("{name:<NAME$} {}", epoch_of(end.epoch, epochs));
+    let star = if end.best && end.part == "val" { '*' } else { ' ' };
+    if let Some(frames) = end.metrics.frames {
+        line.push_str(&format!("  {} mse {}{star}", end.part, number(frames.predicted.mse)));
+    }
     if let Some(accuracy) = end.metrics.accuracy {
-        let star = if end.best && end.part == "val" { '*' } else { ' ' };
         line.push_str(&format!("  {} {:>6.2} %{star}", end.part, 100.0 * accuracy));
+    } else if let Some(correlation) = end.metrics.get("cc") {
+        line.push_str(&format!("  {} cc {correlation:>7.4}{star}", end.part));
     }
     line.push_str(&format!("  total {}", number(end.total)));
     let mut terms: Vec<String> = vec![];
@@ -118,7 +123,7 @@ mod tests {
             lr: 0.1,
             terms: names.iter().map(term).collect(),
             total: 0.5,
-            metrics: Metrics { samples: 10, accuracy: Some(0.9512), nll: Some(0.2) },
+            metrics: Metrics { samples: 10, accuracy: Some(0.9512), nll: Some(0.2), ..Metrics::default() },
             part: "val",
             best: true,
             seconds: 1.0,

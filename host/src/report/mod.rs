@@ -3,12 +3,14 @@
 mod folder;
 mod line;
 mod log;
+mod measures;
 mod output;
 mod progress;
 mod table;
 
 pub use folder::{FolderError, RunFolder, tidy};
 pub use log::EventLog;
+pub use measures::{Measure, Measures};
 pub use output::{show, tell};
 pub use progress::Progress;
 pub use table::{Summary, Table, summarise};

@@ -4,6 +4,7 @@
 use super::models::{Model, create};
 use super::problem::{AtPath, Problem, known_hint, quoted};
 use super::reads::binding_hint;
+use super::recordings::RecordingPlan;
 use super::setup::{Setup, check_settings, find_part};
 use super::term::{BoundPort, BoundTerm, Found};
 use crate::manifest::{self, Diagnostics, ManifestPath, Part, RESERVED_TERM_KEYS};
@@ -42,6 +43,8 @@ pub struct Scene<'a> {
     pub data: &'a str,
     /// Models by name, those that this stage uses.
     pub models: &'a IndexMap<String, Rc<Model>>,
+    /// Recordings by name.
+    pub recordings: &'a IndexMap<String, RecordingPlan>,
     /// Trained models; the first is the student.
     pub trained: &'a [String],
     /// Passes by name; a model's usual pass has its name.
@@ -171,7 +174,8 @@ impl Scene<'_> {
                 let message = format!("port `{}` of {} is not bound", port.name, planned.part.label());
                 return Err(Problem::new(message).at(&path, Part::Key).hint(binding_hint(term, port)));
             }
-            ports.push(BoundPort { name: port.name.clone(), from: port.source, reads, over_time: port.over_time });
+            let (name, phase) = (port.name.clone(), port.phase.clone());
+            ports.push(BoundPort { name, from: port.source, reads, over_time: port.over_time, phase });
         }
         let Planned { part, plan, .. } = planned;
         let weight = term.weight.clone();

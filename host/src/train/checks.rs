@@ -5,7 +5,7 @@ use super::plan::{RunPlan, StagePlan};
 use super::problem::known_hint;
 use super::setup::Setup;
 use super::term::Read;
-use crate::data::DataSet;
+use crate::data::{DataSet, LABEL, MAP};
 use crate::exec::Executor;
 use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, Stage};
 
@@ -46,8 +46,27 @@ fn check_metric(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet
         );
     }
     let counts = is_written || (stage.patience.is_some() && set.val.is_some());
-    if counts && name != OBJECTIVE && set.test.field(crate::data::LABEL).is_none() {
-        let message = format!("the metric `{name}` needs labels, which the data does not have");
+    let has = |field: &str| set.test.field(field).is_some();
+    let student = stage.train.iter().next().and_then(|name| setup.manifest.models.get(name));
+    let predicts = student.is_some_and(|model| model.predict.is_some());
+    let is_of_maps = Metrics::OF_MAPS.contains(&name) && has(MAP);
+    if is_written && name != OBJECTIVE && predicts != Metrics::is_of_frames(name) && !is_of_maps {
+        let (message, hint) = match predicts {
+            true => (format!("`{name}` is no metric of a predictor of frames"), "write `best = { metric = \"mse\" }`"),
+            false => (
+                format!("`{name}` is a metric of predictors of frames alone"),
+                "write `best = { metric = \"objective\" }`",
+            ),
+        };
+        found.push(Diagnostic::error(message).at(&at, Part::Value).hint(hint));
+        return;
+    }
+    let counts = counts && !predicts;
+    let needed = if Metrics::OF_MAPS.contains(&name) { "maps" } else { "labels" };
+    // Of maps the default, which is of networks that classify, gives way to their correlation.
+    let is_there = if needed == "maps" { has(MAP) } else { has(LABEL) || (!is_written && has(MAP)) };
+    if counts && name != OBJECTIVE && !is_there {
+        let message = format!("the metric `{name}` needs {needed}, which the data does not have");
         found.push(Diagnostic::error(message).at(&at, Part::Value).hint("write `best = { metric = \"objective\" }`"));
     }
 }

@@ -50,6 +50,9 @@ pub enum TrainError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// A recording that cannot be used: its name, and why.
+    #[error("recording `{0}`: {1}")]
+    Recording(String, String),
     /// A checkpoint that does not fit.
     #[error("{0}")]
     Resume(String),

@@ -52,7 +52,10 @@ impl ModelBuilder<'_> {
         let view = self.view(origin, name, entry, &set.train)?;
         let shape = shape_of(&view, &set.train).at_path(&path.key("input"))?;
         let input = if entry.over_time { shape.get(1..).unwrap_or_default().to_vec() } else { shape };
-        let mut graph = build_graph(entry, &input, set.classes.len(), &path)?;
+        let mut graph = build_graph(entry, &input, set.outputs(), &path)?;
+        if let Some(predict) = entry.predict {
+            predict_frames(&mut graph, entry, predict, &set.train, &path)?;
+        }
         let seed = entry.seed.unwrap_or(self.seed);
         let params = Rc::new(ParamSet::new(origin, seed, self.setup.float, &self.setup.device));
         let modules = self.modules(origin, entry, &mut graph, &path, seed)?;
@@ -78,6 +81,7 @@ impl ModelBuilder<'_> {
         let numbers = |list: &manifest::OneOrMany<f64>| list.iter().map(|value| *value as f32).collect::<Vec<f32>>();
         let path = ManifestPath::of(["models", origin, "input"]);
         let (mean, std) = match (&input.mean, &input.std) {
+            (None, None) if entry.predict.is_some() => (vec![], vec![]),
             (None, None) => default_statistics(train, &view).at_path(&path)?,
             (mean, std) => {
                 (mean.as_ref().map(numbers).unwrap_or_default(), std.as_ref().map(numbers).unwrap_or_default())
@@ -208,9 +212,10 @@ fn build_graph(
     let mut options = arch.options.clone();
     let own =
         options.shift_remove("classes").and_then(|value| value.as_u64()).and_then(|value| usize::try_from(value).ok());
-    let frame = Frame { input: input.to_vec(), classes: own.unwrap_or(classes) };
+    let known = if entry.predict.is_some() { classes.max(1) } else { classes };
+    let frame = Frame { input: input.to_vec(), classes: own.unwrap_or(known) };
     if frame.classes == 0 {
-        return Err(Problem::new("the data set has no labels, so the number of classes is not known")
+        return Err(Problem::new("the data set has neither labels nor maps, so the number of classes is not known")
             .at(&path.key("arch"), Part::Value)
             .hint("give it, as in `arch = { kind = \"resnet\", depth = 8, classes = 10 }`"));
     }
@@ -220,6 +225,33 @@ fn build_graph(
         model::build_table(&arch.kind, &options, &frame)
     };
     built.map_err(|error| wrong(error, "arch"))
+}
+
+/// Makes a network a predictor of frames.
+fn predict_frames(
+    graph: &mut Graph,
+    entry: &manifest::Model,
+    predict: manifest::Predict,
+    train: &Samples,
+    path: &ManifestPath,
+) -> Result<(), Problem> {
+    let at = path.key("predict");
+    let frames = train.field(crate::data::FRAMES).and_then(|field| field.shape().first().copied());
+    let Some(frames) = frames.filter(|_| entry.over_time) else {
+        let message = "only a network over time, on clips, can predict frames";
+        return Err(Problem::new(message)
+            .at(&at, Part::Key)
+            .hint("write `over_time = true`, and use data that has `frames`"));
+    };
+    let given = predict.given.unwrap_or(frames / 2);
+    if given == 0 || given >= frames {
+        let message = format!("clips of {frames} frames, of which {given} are given, leave nothing to predict");
+        return Err(Problem::new(message)
+            .at(&at, Part::Value)
+            .hint("`given` must be 1 or more, and less than the frames"));
+    }
+    let output = natural_shape(graph, &Source::Layer(graph.output), path)?;
+    graph.predict(given, &output).map_err(|message| Problem::new(message).at(&at, Part::Key))
 }
 
 /// ``unknown field `a`, expected one of `b`, `c` `` at the key, with the nearest right one.

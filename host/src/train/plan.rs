@@ -3,6 +3,7 @@
 use super::binding::PassPlan;
 use super::groups::GroupPlan;
 use super::models::Model;
+use super::recordings::RecordingPlan;
 use super::term::BoundTerm;
 use crate::data::ViewSpec;
 use crate::manifest::{self, ManifestPath};
@@ -16,6 +17,8 @@ pub struct RunPlan {
     pub seed: u64,
     /// Models by name, copies that train alone among them.
     pub models: IndexMap<String, Rc<Model>>,
+    /// Recordings by name.
+    pub recordings: IndexMap<String, RecordingPlan>,
     /// Stages in order.
     pub stages: Vec<StagePlan>,
 }

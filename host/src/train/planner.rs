@@ -7,6 +7,7 @@ use super::models::ModelBuilder;
 use super::plan::{RunPlan, StagePlan};
 use super::problem::{AtPath, Problem};
 use super::reach;
+use super::recordings;
 use super::run::pairs;
 use super::setup::Setup;
 use super::stage::load_file;
@@ -23,7 +24,7 @@ use std::rc::Rc;
 pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnostics> {
     let mut found = Diagnostics::default();
     let builder = ModelBuilder { setup, seed };
-    let mut run = RunPlan { seed, models: IndexMap::new(), stages: vec![] };
+    let mut run = RunPlan { seed, models: IndexMap::new(), recordings: IndexMap::new(), stages: vec![] };
     for name in setup.manifest.models.keys() {
         match builder.build(name, name, data_of_model(setup, name)) {
             Ok(model) => {
@@ -34,6 +35,9 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
     }
     checks::check_frozen(setup, &run, &mut found);
     check_weights(setup, &run, &mut found);
+    if !found.has_errors() {
+        recordings::plan_all(setup, &mut run, &mut found);
+    }
     if found.has_errors() {
         return Err(found);
     }
@@ -258,6 +262,7 @@ impl StagePlanner<'_> {
             stage: self.stage,
             data,
             models: &run.models,
+            recordings: &run.recordings,
             trained,
             passes,
             frames,

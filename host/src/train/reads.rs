@@ -56,7 +56,10 @@ impl Scene<'_> {
     pub(super) fn read(&self, port: &Port, selector: &Selector, at: &ManifestPath) -> Found<Vec<Read>> {
         match port.source {
             From::Data => match self.field(&selector.path) {
-                Some(_) => Ok(vec![Read::Field(selector.path.clone())]),
+                Some(_) => {
+                    self.check_recorded(&selector.path, at)?;
+                    Ok(vec![Read::Field(selector.path.clone())])
+                }
                 None => {
                     let message = format!(
                         "port `{}` reads the field `{}`, which the data does not have",
@@ -182,6 +185,7 @@ impl Scene<'_> {
         set.into_iter()
             .flat_map(|set| set.train.fields().keys().map(String::as_str))
             .chain([crate::data::INDEX])
+            .chain(self.recorded_names())
             .collect()
     }
 
@@ -189,6 +193,9 @@ impl Scene<'_> {
     pub(super) fn field(&self, name: &str) -> Option<Meta> {
         if name == crate::data::INDEX {
             return Some(Meta::new([], DType::I64));
+        }
+        if let Some(shape) = self.recorded(name) {
+            return Some(Meta::new(shape.to_vec(), self.float()));
         }
         let field = self.setup.data.get(self.data)?.train.field(name)?;
         let integer = matches!(field.values(), crate::data::Values::I64(_));
@@ -212,15 +219,15 @@ impl Scene<'_> {
 
     /// Frames of a value: those of its model, where that is over time.
     pub(super) fn frames(&self, port: &BoundPort, read: &Read) -> usize {
-        let over_time = match read {
-            Read::Tap { pass, .. } => self
-                .passes
-                .get(pass)
-                .and_then(|pass| self.models.get(&pass.model))
-                .is_some_and(|model| model.network.over_time),
-            _ => false,
+        let model = match read {
+            Read::Tap { pass, .. } => self.passes.get(pass).and_then(|pass| self.models.get(&pass.model)),
+            _ => None,
         };
-        if over_time && port.over_time { self.frames } else { 1 }
+        match model.map(|model| &model.network).filter(|network| network.over_time && port.over_time) {
+            Some(network) if network.graph.given().is_some() => self.frames.saturating_sub(1).max(1),
+            Some(_) => self.frames,
+            None => 1,
+        }
     }
 }
 

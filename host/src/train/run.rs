@@ -7,6 +7,7 @@ use super::events::Observer;
 use super::models::Model;
 use super::optim::Optimizer;
 use super::plan::{RunPlan, StagePlan};
+use super::recordings;
 use super::setup::Setup;
 use super::stage::{StageRunner, model_tensors};
 use crate::manifest::Origin;
@@ -85,8 +86,10 @@ pub fn run_seed(
             }
             None => initialise(run, index, setup)?,
         }
+        recordings::prepare(setup, run, Some(index), folder, observer)?;
         runner.run(index, start, &mut optimizers, observer)?;
     }
+    recordings::prepare(setup, run, None, folder, observer)?;
     outcomes(setup, run)
 }
 

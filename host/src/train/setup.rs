@@ -129,6 +129,10 @@ fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<Da
         None => sources.folder().to_path_buf(),
     };
     let mut set = data::open(&entry.use_, &base).map_err(|error| wrong(error, "use"))?;
+    if let Some(manifest::NextMap { frames, above }) = entry.map {
+        let map = data::NextMap { frames, above: above.map(|above| above as f32) };
+        set = map.apply(set).map_err(|error| wrong(error, "map"))?;
+    }
     if let Some(limit) = entry.limit {
         set.train = set.train.select(&(0..limit.min(set.train.len())).collect::<Vec<_>>());
     }

@@ -10,6 +10,7 @@ use super::optim::Optimizer;
 use super::plan::{Length, RunPlan, StagePlan};
 use super::setup::Setup;
 use super::step::Stepper;
+use super::{recordings, sampling};
 use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
 use crate::manifest::{self, Goal};
 use crate::model::{WeightsError, load_weights, read_weights, write_weights};
@@ -138,7 +139,14 @@ impl StageRunner<'_> {
         for served in Loader::new(&set.train, spec)?.take((extent.per_epoch * extent.pieces) as usize) {
             let batch = served?;
             let count = batch.len();
-            let tensors = fields(batch, self.setup.float, &self.setup.device)?;
+            let mut tensors = fields(batch, self.setup.float, &self.setup.device)?;
+            if let (Some(plan), Some(frames)) = (&stage.spec.sampling, frames_of(set)) {
+                let to = (self.setup.float, &self.setup.device);
+                let shape = [count, frames.saturating_sub(1)];
+                let mask = sampling::mask(plan, (self.run.seed, position.steps), shape, to)?;
+                tensors.insert(sampling::SAMPLING.into(), mask);
+            }
+            recordings::add_fields(self.run, stage, &mut tensors, self.setup.float)?;
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             lr = stage.spec.optimizer.lr() * factor;
             let moment = self.moment(stage, set, extent, position);
@@ -230,6 +238,9 @@ impl StageRunner<'_> {
         let value = match best.metric.as_str() {
             _ if !stage.judged || end.part != "val" => Some(-end.total),
             "objective" => Some(-end.total),
+            // The default is of networks that classify.
+            "accuracy" if end.metrics.maps.is_some() => end.metrics.get("cc"),
+            "accuracy" if end.metrics.frames.is_some() => end.metrics.get("mse").map(|value| -value),
             name => end.metrics.get(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
         };
         let Some(value) = value else { return Ok(()) };
@@ -342,6 +353,11 @@ pub(super) fn load_file(model: &Model, path: &Path) -> Result<(), WeightsError> 
     Ok(())
 }
 
+/// Frames of a clip.
+fn frames_of(set: &DataSet) -> Option<usize> {
+    set.train.field(crate::data::FRAMES)?.shape().first().copied()
+}
+
 /// False when the stage waited long enough for a better epoch.
 fn is_patient(stage: &StagePlan, position: &Position) -> bool {
     stage.patience.is_none_or(|patience| position.since_best < patience)
@@ -378,7 +394,7 @@ fn augments(list: &[manifest::Augment]) -> Vec<Augment> {
 }
 
 /// A number that changes when a weight does (FNV-1a over the bits).
-fn checksum(model: &Model) -> Result<u64, TrainError> {
+pub(super) fn checksum(model: &Model) -> Result<u64, TrainError> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for (_, set) in model.network.sets() {
         for (_, entry) in set.entries() {

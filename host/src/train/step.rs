@@ -6,9 +6,10 @@ use super::models::Model;
 use super::optim::{self, Gradients, Optimizer};
 use super::plan::{ActiveTerm, PhasePlan, StagePlan};
 use super::reach::updates_student;
+use super::sampling::SAMPLING;
 use super::term::{BoundTerm, Read};
 use super::walk::Walk;
-use crate::exec::{Executor, Forward, PassSpec, StagedIn};
+use crate::exec::{Executor, Forward, PassSpec, Sampling, StagedIn};
 use crate::graph::Source;
 use crate::ops::native;
 use crate::ops::{Emitted, Moment, OpError, PortIn};
@@ -260,7 +261,7 @@ impl<'a> Stepper<'a> {
         cache: &mut Cache,
         report: &mut StepReport,
     ) -> Result<(), TrainError> {
-        for read in term.ports.iter().flat_map(|port| &port.reads) {
+        for read in term.ports.iter().filter(|port| port.is_read_in(&moment.phase)).flat_map(|port| &port.reads) {
             let Read::Tap { pass, .. } = read else { continue };
             if cache.contains_key(pass) {
                 continue;
@@ -277,6 +278,7 @@ impl<'a> Stepper<'a> {
                 want: self.wanted.get(pass).cloned().unwrap_or_default(),
                 frozen,
                 bf16: !plan.track && model.bf16,
+                sampling: fields.get(SAMPLING).map(Sampling::new).transpose()?,
             };
             let mut forward = model.network.forward(input, &spec, moment)?;
             let name = &model.name;
@@ -332,7 +334,7 @@ impl<'a> Stepper<'a> {
             }
         };
         let mut ports = vec![];
-        for port in term.ports.iter().filter(|port| !port.reads.is_empty()) {
+        for port in term.ports.iter().filter(|port| !port.reads.is_empty() && port.is_read_in(&moment.phase)) {
             let (mut values, mut frames) = (vec![], 1);
             for (tap, read) in port.reads.iter().enumerate() {
                 let mut series = raw(port, read);

@@ -56,6 +56,15 @@ pub struct BoundPort {
     pub reads: Vec<Read>,
     /// One value a frame.
     pub over_time: bool,
+    /// The phase that reads it; every one when absent.
+    pub phase: Option<String>,
+}
+
+impl BoundPort {
+    /// Whether a phase reads it.
+    pub fn is_read_in(&self, phase: &str) -> bool {
+        self.phase.as_ref().is_none_or(|own| own == phase)
+    }
 }
 
 /// Connectors between a value of a port and its counterpart.

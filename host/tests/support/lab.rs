@@ -48,6 +48,7 @@ pub fn plugin(package: &str) -> &'static Path {
             |package: &str| cargo(&["build".to_owned(), "--lib".to_owned()], vec!["-p".into(), package.into()], &[]);
         let mut built = of("general");
         built.extend(of("stillhouse-basics"));
+        built.extend(of("stillhouse-tmu"));
         built
     });
     built.get(package).unwrap_or_else(|| panic!("no plugin `{package}` was built"))
@@ -107,6 +108,28 @@ impl Lab {
         let file = format!("{name}.toml");
         let arguments = [&["run", "--quiet", "--json", &file], more].concat();
         Ran::of(&self.command(&arguments).output().expect("the binary runs"))
+    }
+
+    /// What the binary says to these arguments.
+    pub fn ask(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&self.command(arguments).output().expect("the binary runs"))
+    }
+
+    /// Writes a manifest and runs it; gives the most memory that the process held, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn run_and_watch(&self, name: &str, body: &str) -> u64 {
+        self.manifest(name, body);
+        let mut command = self.command(&["run", "--quiet", &format!("{name}.toml")]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let (status, mut peak) = (format!("/proc/{}/status", child.id()), 0);
+        let kilobytes = |text: &str| text.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
+        while child.try_wait().expect("the child can be asked").is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            peak = text.lines().find(|line| line.starts_with("VmHWM")).and_then(kilobytes).unwrap_or(0).max(peak);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(child.wait().expect("the child ends").success());
+        peak * 1024
     }
 
     /// Writes a manifest, and gives what `check --explain` says of it.

@@ -23,6 +23,8 @@ pub const PLUGINS: &[&str] = &[
     "maps",
     "rkd",
     "similarity",
+    "skd",
+    "tmu",
 ];
 
 /// Values that look random, of about this size; those of neighbouring seeds are far from each other.

@@ -6,14 +6,14 @@ use indexmap::IndexMap;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
-use stillhouse::data::{DataSet, Field, IMAGE, LABEL, Samples, Values};
+use stillhouse::data::{DataSet, FRAMES, Field, IMAGE, LABEL, Samples, Values};
 use stillhouse::exec::Network;
 use stillhouse::manifest::{self, Layer};
 use stillhouse::model::{build_inline, write_weights};
 use stillhouse::ops::{Moment, ParamSet};
 use stillhouse::train::{Fields, Model, RunPlan, Setup, StagePlan, StageRunner, Stepper, plan, view_field};
 
-/// What the manifest stands on: samples of zeros of this shape with labels of this many classes, and weights of zeros for the
+/// What the manifest stands on: samples (clips, where the shape is theirs) of zeros of this shape with labels of this many classes, and weights of zeros for the
 /// teacher.
 pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usize])], float: DType) -> Setup {
     let folder = folder();
@@ -27,7 +27,8 @@ pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usiz
         let pictures =
             Field::new(image.to_vec(), Values::F32(vec![0.0; image.iter().product::<usize>() * classes as usize]));
         let labels = Field::new(vec![], Values::I64((0..classes).collect()));
-        let fields = [(IMAGE.to_owned(), pictures.expect("fits")), (LABEL.to_owned(), labels.expect("fits"))];
+        let name = if image.len() == 4 { FRAMES } else { IMAGE };
+        let fields = [(name.to_owned(), pictures.expect("fits")), (LABEL.to_owned(), labels.expect("fits"))];
         Samples::new(fields.into()).expect("fit")
     };
     let set = DataSet::new("small", (part(), None, part()), None).expect("fits");
@@ -36,7 +37,7 @@ pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usiz
     Setup {
         manifest,
         sources,
-        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd"]),
+        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd", "tmu"]),
         data,
         device: Device::Cpu,
         float,

@@ -41,6 +41,7 @@ fn part(all: &Samples, from: usize, to: usize) -> Result<Samples, DataError> {
             Values::U8(values) => Values::F32(values[range].iter().map(|&value| f32::from(value) / LARGEST).collect()),
             Values::F32(values) => Values::F32(values[range].to_vec()),
             Values::I64(values) => Values::I64(values[range].to_vec()),
+            Values::Made(made) => Values::Made(made.clone()),
         };
         fields.insert(name.clone(), Field::new(field.shape().to_vec(), values)?);
     }

@@ -1,14 +1,19 @@
 //! Where data sets come from: presets by name, and formats by `format:path`.
 
 mod cifar;
+mod clips;
 mod digits;
 mod folder;
 mod idx;
+mod moving;
+mod netcdf;
 mod npy;
 mod npz;
 mod options;
 mod preset;
+mod query;
 mod stream;
+mod windows;
 
 use std::path::Path;
 
@@ -18,7 +23,7 @@ use super::error::{DataError, list, nearest};
 pub use preset::PRESETS;
 
 /// Every format that `use = "format:path"` accepts.
-pub const FORMATS: [&str; 6] = ["idx", "cifar10", "cifar100", "folder", "npz", "clips"];
+pub const FORMATS: [&str; 8] = ["idx", "cifar10", "cifar100", "folder", "npz", "clips", "moving", "netcdf"];
 
 /// Loads a data set by the text of `use` in a manifest; relative paths begin at `base`.
 ///
@@ -30,6 +35,9 @@ pub const FORMATS: [&str; 6] = ["idx", "cifar10", "cifar100", "folder", "npz", "
 /// | `cifar10:DIR`, `cifar100:DIR` | the binary versions; fine labels |
 /// | `folder:DIR?size=32` | pictures in `train/CLASS`, `test/CLASS`, `val/CLASS`, or in `CLASS` |
 /// | `npz:FILE`, `clips:FILE` | arrays `train_image`, `test_frames`, ..., or Keras' `x_train`, ... |
+/// | `clips:FILE.npy?test=0.2` | one array of clips, `[N, T, H, W]`; `time=first`: `[T, N, H, W]` |
+/// | `moving:PICTURES?digits=2` | clips of pictures (`digits`, `mnist`, `idx:DIR`) that move and bounce |
+/// | `netcdf:FILE?size=64` | crops of a variable of a NetCDF-3 file over windows of time |
 ///
 /// Digits keep the order of their source, which does not tell the writers apart: both parts may
 /// hold digits by the same hand. A preset's folder is looked for as `$STILLHOUSE_DATA/NAME`, where
@@ -56,7 +64,10 @@ pub fn open(text: &str, base: &Path) -> Result<DataSet, DataError> {
         "idx" => idx::load(text, &path, None),
         "cifar10" => cifar::load(text, &path, &cifar::CIFAR10),
         "cifar100" => cifar::load(text, &path, &cifar::CIFAR100),
-        "npz" | "clips" => npz::load(text, &path),
+        "npz" => npz::load(text, &path),
+        "clips" => clips::load(text, place, base),
+        "moving" => moving::load(text, place, base),
+        "netcdf" => windows::load(text, place, base),
         "folder" => {
             let (folder, options) = options::parse(place)?;
             folder::load(text, &base.join(folder), &options)

@@ -134,6 +134,7 @@ fn row_major(values: Values, shape: &[usize]) -> Values {
         Values::U8(values) => Values::U8(transposed(&values, shape)),
         Values::F32(values) => Values::F32(transposed(&values, shape)),
         Values::I64(values) => Values::I64(transposed(&values, shape)),
+        made @ Values::Made(_) => made,
     }
 }
 

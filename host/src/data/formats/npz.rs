@@ -12,7 +12,7 @@ use super::stream::{Stream, most_unpacked};
 use crate::data::dataset::DataSet;
 use crate::data::error::DataError;
 use crate::data::field::{Field, Values};
-use crate::data::samples::{IMAGE, LABEL, Samples};
+use crate::data::samples::{FIXATIONS, FRAMES, IMAGE, LABEL, MAP, STILL, Samples};
 
 const WANTED: &str = "train_NAME, val_NAME, test_NAME, or x_train, y_train, x_test, y_test";
 const PARTS: [&str; 3] = ["train", "val", "test"];
@@ -22,8 +22,8 @@ type Fields = IndexMap<String, Field>;
 /// Reads `train_image`, `train_label`, `test_frames`, ..., or `x_train`, `y_train`, ... as Keras
 /// names them.
 ///
-/// `image` is `[N, C, H, W]`, `[N, H, W]` or `[N, F]`; `frames` `[N, T, C, H, W]` or `[N, T, F]`;
-/// `x_train` has its channels last.
+/// `image` is `[N, C, H, W]`, `[N, H, W]` or `[N, F]`; `frames` `[N, T, C, H, W]`, `[N, T, H, W]` or `[N, T, F]`;
+/// `map` and `fixations` `[N, C, H, W]` or `[N, H, W]`; `x_train` has its channels last.
 pub(super) fn load(name: &str, path: &Path) -> Result<DataSet, DataError> {
     let mut parts: [Fields; 3] = Default::default();
     for (array, npy) in arrays(path)? {
@@ -87,7 +87,7 @@ fn field(path: &Path, place: &Place<'_>, npy: Npy) -> Result<Field, DataError> {
         return Err(shape_error(path, &npy.shape, "an array with the samples as first dimension"));
     };
     match (place.field, sample) {
-        (IMAGE, [height, width]) => Field::new(vec![1, *height, *width], npy.values),
+        (IMAGE | MAP | FIXATIONS | STILL, [height, width]) => Field::new(vec![1, *height, *width], npy.values),
         (IMAGE, &[height, width, channels]) if place.channels_last => {
             let values = channels_first(npy.values, [count, height * width, channels]);
             Field::new(vec![channels, height, width], values)
@@ -95,6 +95,7 @@ fn field(path: &Path, place: &Place<'_>, npy: Npy) -> Result<Field, DataError> {
         (IMAGE, [channels, _, last]) if *channels > 4 && *last <= 4 => {
             Err(shape_error(path, sample, "[C, H, W] with at most 4 channels first"))
         }
+        (FRAMES, [time, height, width]) => Field::new(vec![*time, 1, *height, *width], npy.values),
         (IMAGE, []) => Field::new(vec![1], npy.values),
         (LABEL, [] | [1]) => Field::new(vec![], integers(npy.values)),
         _ => Field::new(sample.to_vec(), npy.values),
@@ -134,6 +135,7 @@ fn channels_first(values: Values, dims: [usize; 3]) -> Values {
         Values::U8(values) => Values::U8(moved(&values, dims)),
         Values::F32(values) => Values::F32(moved(&values, dims)),
         Values::I64(values) => Values::I64(moved(&values, dims)),
+        made @ Values::Made(_) => made,
     }
 }
 

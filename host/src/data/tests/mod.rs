@@ -6,6 +6,8 @@ mod damage;
 mod files;
 mod folders;
 mod loading;
+mod maps;
+mod videos;
 mod view_specs;
 mod views;
 

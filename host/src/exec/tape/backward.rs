@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::record::{Frame, Tape};
 use super::value::copy_in;
-use crate::graph::HIDDEN;
+use crate::graph::{HIDDEN, NEXT};
 use crate::ops::ParamSet;
 use crate::ops::native::Gradients;
 use candle_core::{Device, Result, Tensor};
@@ -127,11 +127,12 @@ impl<'a> Backward<'a> {
     }
 
     fn walk(&mut self) -> Result<()> {
-        let hidden: Vec<usize> =
-            self.behind.keys().filter(|(_, name)| *name == HIDDEN).map(|(layer, _)| *layer).collect();
-        for layer in hidden {
-            if let Some(gradient) = self.take_behind(layer, HIDDEN) {
-                self.put(layer, gradient);
+        for name in [HIDDEN, NEXT] {
+            let layers: Vec<usize> =
+                self.behind.keys().filter(|(_, known)| *known == name).map(|(layer, _)| *layer).collect();
+            for layer in layers {
+                let Some(gradient) = self.take_behind(layer, name) else { continue };
+                self.share(layer, Slot::plain(Rc::new(gradient)));
             }
         }
         for (layer, leaf) in &self.frame.leaves {

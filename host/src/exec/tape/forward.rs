@@ -7,7 +7,8 @@ use super::state::Memories;
 use super::support::has_kernel;
 use super::value::Value;
 use super::{
-    attention, blocks, cells, conv, conv_lstm, dense, fold, island, join, module, moves, norm, pointwise, pool, tokens,
+    attention, blocks, cells, conv, conv_lstm, dense, fold, island, join, module, moves, next_frame, norm, pointwise,
+    pool, tokens,
 };
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
@@ -60,10 +61,9 @@ pub(crate) fn forward(
 ) -> std::result::Result<Forward, NetworkError> {
     let input = input.detach();
     let (mut going, mut recorded) = (Going::default(), vec![]);
-    let frames = if network.over_time { input.dim(1)? } else { 1 };
+    let frames = network.positions(&input)?;
     for position in 0..frames {
-        let at = if spec.reverse_time { frames - 1 - position } else { position };
-        let x = if network.over_time { input.narrow(1, at, 1)?.squeeze(1)?.contiguous()? } else { input.clone() };
+        let x = network.frame_at(&input, spec, position, &mut going.0)?;
         let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
         let frame;
         (going, frame) = run_frame(network, &x, spec, &moment, going)?;
@@ -153,7 +153,8 @@ impl<'a> Run<'a> {
     fn layer(&mut self, index: usize) -> Result<()> {
         let layer = &self.network.graph.layers[index];
         let behind = self.terms(index).iter().filter_map(Source::layer).any(|source| self.wants[source]);
-        self.wants[index] = self.spec.track && (behind || self.trains(index));
+        self.wants[index] = self.spec.track
+            && (behind || self.trains(index) || next_frame::is_tracked(self, index) || next_frame::keeps(self, index));
         if self.done.contains(&index) {
             return Ok(());
         }
@@ -214,6 +215,7 @@ impl<'a> Run<'a> {
             LayerKind::SpaceToDepth { block } => blocks::run(self, index, *block, true, x)?,
             LayerKind::DepthToSpace { block } => blocks::run(self, index, *block, false, x)?,
             LayerKind::Dropout { p } if self.spec.training => pointwise::dropout(self, index, x, *p)?,
+            LayerKind::NextFrame { given } => next_frame::run(self, index, *given, x)?,
             LayerKind::Identity | LayerKind::Dropout { .. } => pointwise::identity(self, index, x)?,
             _ => island::run(self, index)?,
         }))
@@ -294,7 +296,7 @@ impl<'a> Run<'a> {
         self.spec.track && is_parameter && !self.spec.frozen.contains(&name)
     }
 
-    fn trains(&self, index: usize) -> bool {
+    pub(super) fn trains(&self, index: usize) -> bool {
         let path = &self.network.graph.layers[index].path;
         match self.network.modules.get(&index) {
             Some(slot) => {
@@ -345,6 +347,7 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> std::result::Result<(Going, Frame), NetworkError> {
         let mut leaves = std::mem::take(&mut self.leaves);
+        next_frame::leave(&mut self)?;
         for point in &self.spec.want {
             let Source::Layer(index) = point else { continue };
             let Some(value) = self.values[*index].take() else { continue };

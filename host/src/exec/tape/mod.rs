@@ -29,6 +29,7 @@ mod island;
 mod join;
 mod module;
 mod moves;
+mod next_frame;
 mod norm;
 mod pointwise;
 mod pool;

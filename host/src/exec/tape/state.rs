@@ -22,6 +22,8 @@ pub(super) struct Memory {
     /// Of an LSTM.
     cell: Option<Rc<Buffer>>,
     kept: Option<Rc<Kept>>,
+    /// A prediction that has a gradient.
+    pub(super) tracked: bool,
 }
 
 /// Frames between those whose cell is kept; cells between them are made again on the way back.
@@ -142,13 +144,18 @@ pub(super) fn open(
     let value =
         |raw: &Rc<Buffer>| Value { shape: shape.into(), raw: raw.clone(), norm: None, activation: Activation::None };
     let leaf = tapped_cell(run, index, &value(&cell))?;
-    run.memories.insert(index, Memory { hidden: hidden.clone(), cell: Some(cell), kept: kept.clone() });
+    run.memories.insert(index, Memory { hidden: hidden.clone(), cell: Some(cell), kept: kept.clone(), tracked: false });
     Ok((value(&hidden), kept.map(|kept| Frame { index, kept, leaf })))
 }
 
 /// Keeps the output of a layer without a cell for the next frame.
 pub(super) fn leave(run: &mut Run<'_>, index: usize, hidden: &Rc<Buffer>) {
-    run.memories.insert(index, Memory { hidden: hidden.clone(), cell: None, kept: None });
+    run.memories.insert(index, Memory { hidden: hidden.clone(), cell: None, kept: None, tracked: false });
+}
+
+/// Keeps a prediction for the next frame, which the layer `index` reads.
+pub(super) fn predicted(run: &mut Run<'_>, index: usize, frame: Rc<Buffer>, tracked: bool) {
+    run.memories.insert(index, Memory { hidden: frame, cell: None, kept: None, tracked });
 }
 
 /// Hands a tapped cell out, as a variable where its gradient is wanted.

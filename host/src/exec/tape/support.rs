@@ -19,7 +19,7 @@ pub(crate) fn has_kernel(kind: &LayerKind, rank: usize) -> bool {
         LayerKind::Flatten | LayerKind::Reshape { .. } | LayerKind::Add | LayerKind::Mul => true,
         LayerKind::Slice { .. } | LayerKind::ChannelShuffle { .. } => true,
         LayerKind::ClassToken | LayerKind::PositionEmbedding => true,
-        LayerKind::Dropout { .. } | LayerKind::Identity => true,
+        LayerKind::Dropout { .. } | LayerKind::Identity | LayerKind::NextFrame { .. } => true,
         activation => activation_of(activation).is_some(),
     }
 }

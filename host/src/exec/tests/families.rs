@@ -47,6 +47,12 @@ fn encoder_and_decoder_equal_candle() {
     for graph in small("unet", &[2, 11, 9]) {
         compare(&graph, 3, &trained(&["down1", "logits"]));
     }
+    for settings in [json!({ "width": 4 }), json!({ "width": 4, "branches": ["temporal"], "sigmoid": true })] {
+        let graph = family("two_stream", &settings, &[4, 14, 9]);
+        compare(&graph, 3, &trained(&["temporal", "logits"]));
+        let frozen = &["temporal.conv1_1", "temporal.bn3"];
+        compare(&graph, 3, &super::tape::Case { frozen, ..trained(&["logits"]) });
+    }
 }
 
 #[test]

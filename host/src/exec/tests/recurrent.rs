@@ -48,9 +48,10 @@ fn agree(nets: &[Network; 2], shape: &[usize], taps: &[&str], frozen: &[&str], r
     let spec = PassSpec { training: true, track: true, reverse_time, frozen, ..spec(&nets[0], taps) };
     let found = nets.each_ref().map(|net| run(net, shape, &spec));
     assert!(found[0].tape.is_some() && found[1].tape.is_none(), "each on its own executor");
+    let frames = shape[1] - usize::from(graph.given().is_some());
     for tap in taps {
         let [fast, slow] = [0, 1].map(|at| &found[at].taps[&graph.tap(tap).expect("a tap")]);
-        assert_eq!((fast.len(), slow.len()), (shape[1], shape[1]), "frames of {tap}");
+        assert_eq!((fast.len(), slow.len()), (frames, frames), "frames of {tap}");
         for (fast, slow) in fast.iter().zip(slow) {
             assert_eq!(fast.dims(), slow.dims(), "{tap}");
             assert!(difference(&flat(fast), &flat(slow)) < 1e-4, "{tap}");
@@ -310,4 +311,46 @@ fn numbers_over_time_do_not_depend_on_the_threads() {
         let one = on(1);
         assert!(on(2) == one && on(3) == one, "{}", graph.name);
     }
+}
+
+#[test]
+fn predictor_that_reads_its_predictions_equals_candle_in_both_directions() {
+    let settings = json!({ "depth": 2, "hidden": [5, 4], "kernel": 3, "patch": 2 });
+    let mut graph = family("conv_lstm", &settings, &[2, 4, 6]);
+    graph.predict(2, &[2, 4, 6]).unwrap();
+    let nets = both(&graph);
+    for reverse_time in [false, true] {
+        agree(&nets, &[3, 6, 2, 4, 6], &["logits", "cell_list.0.cell"], &[], reverse_time);
+    }
+    agree(&nets, &[3, 6, 2, 4, 6], &["logits", "frames"], &["cell_list.0"], false);
+    assert!(graph.clone().predict(1, &[1, 4, 6]).is_err() && graph.predict(1, &[2, 4, 6]).is_err());
+}
+
+#[test]
+fn predictor_reads_true_frames_where_the_mask_says_so() {
+    let net = |given| {
+        let mut graph = chain(&[1, 1, 2], &[("half", json!({ "kind": "conv", "out": 1, "kernel": 1, "bias": false }))]);
+        graph.predict(given, &[1, 1, 2]).unwrap();
+        let net = over_time(graph, CandleType::F64);
+        net.params.assign("half.weight", &Tensor::full(0.5f64, (1, 1, 1, 1), &Device::Cpu).unwrap()).unwrap();
+        net
+    };
+    let frames: Vec<f64> = (0..16).map(f64::from).collect(); // two clips of four frames
+    let x = Tensor::from_vec(frames, (2, 4, 1, 1, 2), &Device::Cpu).unwrap();
+    let mask = Tensor::from_vec(vec![1.0f32, 0.0, 1.0, 1.0, 1.0, 0.0], (2, 3), &Device::Cpu).unwrap();
+    let net = net(1);
+    let sampled = PassSpec {
+        sampling: Some(crate::exec::Sampling::new(&mask).unwrap()),
+        ..spec(&net, &["frames", "frames.next"])
+    };
+    let found = net.forward(&x, &sampled, &start()).unwrap();
+    let values = |tap: &str| found.taps[&net.graph.tap(tap).unwrap()].iter().map(flat).collect::<Vec<_>>();
+    assert_eq!(values("frames"), [[0., 1., 8., 9.], [0., 0.5, 10., 11.], [4., 5., 5., 5.5]]);
+    assert_eq!(values("frames.next"), [[2., 3., 10., 11.], [4., 5., 12., 13.], [6., 7., 14., 15.]]);
+    let backward = PassSpec { reverse_time: true, ..spec(&net, &["frames", "frames.next"]) };
+    let found = net.forward(&x, &backward, &start()).unwrap();
+    let values = |tap: &str| found.taps[&net.graph.tap(tap).unwrap()].iter().map(flat).collect::<Vec<_>>();
+    // In the order of the data: the frame behind is read, the frame itself is to be predicted.
+    assert_eq!(values("frames.next"), [[0., 1., 8., 9.], [2., 3., 10., 11.], [4., 5., 12., 13.]]);
+    assert_eq!(values("frames"), [[1.5, 1.75, 3.5, 3.75], [3., 3.5, 7., 7.5], [6., 7., 14., 15.]]);
 }

@@ -91,7 +91,8 @@ fn compare_nets(nets: &[Network; 2], shape: &[usize], case: &Case<'_>) {
     let is_frozen = |name: &&String| case.frozen.iter().any(|prefix| name.starts_with(prefix));
     let frozen: HashSet<String> = names.iter().filter(is_frozen).cloned().collect();
     let reverse_time = case.reverse_time;
-    let spec = PassSpec { training: case.training, track: true, want, frozen, reverse_time, bf16: false };
+    let spec =
+        PassSpec { training: case.training, track: true, want, frozen, reverse_time, bf16: false, sampling: None };
     let found = nets.each_ref().map(|net| {
         let x = sample(shape, 3).to_dtype(net.params.float()).unwrap();
         net.forward(&x, &spec, &start()).unwrap_or_else(|error| panic!("{error}"))

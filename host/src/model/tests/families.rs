@@ -216,6 +216,7 @@ pub(crate) fn small() -> Vec<(&'static str, Value)> {
         ("unet", json!({ "width": 3, "depth": 2 })),
         ("unet", json!({ "width": 4, "depth": 2, "up": "bilinear" })),
         ("unet", json!({ "width": 4, "depth": 1, "up": "nearest" })),
+        ("two_stream", json!({ "width": 4, "frames": 1, "branches": ["spatial"], "sigmoid": true })),
     ]
 }
 
@@ -225,7 +226,8 @@ fn larger_families_take_any_size_and_channels() {
         for (kind, settings) in small() {
             let graph = table(kind, settings.clone(), &frame(&input, 10));
             let net = network(graph.unwrap_or_else(|error| panic!("{kind} {settings} {input:?}: {error:?}")));
-            let wanted = if kind == "unet" { vec![10, input[1], input[2]] } else { vec![10] };
+            let is_map = matches!(kind, "unet" | "two_stream");
+            let wanted = if is_map { vec![10, input[1], input[2]] } else { vec![10] };
             assert_eq!(net.shapes.last(), Some(&wanted), "{kind} {settings} {input:?}");
             assert_eq!(net.fallbacks(), [""; 0], "{kind} {settings}");
         }
@@ -265,6 +267,38 @@ fn recurrent_families_have_the_sources_names_and_sizes() {
     assert_eq!(network(build_short("conv_lstm", &cifar()).unwrap()).fallbacks(), [""; 0]);
 }
 
+/// An encoder is 3x3 convolutions of 1, 1, 2, 4, 4 and 8 widths with normalisation; what the decoder has does not depend on the
+/// input.
+#[test]
+fn two_streams_have_an_encoder_each_and_one_decoder() {
+    let encoder = |channels: usize| {
+        let outs = [16, 16, 32, 64, 64, 128];
+        let convolutions: usize = [channels, 16, 16, 32, 64, 64].iter().zip(outs).map(|(from, to)| 9 * from * to).sum();
+        convolutions + 2 * outs.iter().sum::<usize>()
+    };
+    let decoder = |joined: usize| {
+        let square = 32 * joined + 9 * (32 * 32 + 32 * 32 + 32 * 16) + 2 * (3 * 32 + 16);
+        square + 16 * (16 * 8 + 8) + 2 * 8 + 1
+    };
+    let of = |settings: Value| table("two_stream", settings, &frame(&[2, 24, 17], 1)).expect("builds");
+    let cases = [
+        (json!({}), encoder(1) + encoder(2) + decoder(256)),
+        (json!({ "branches": ["spatial"] }), encoder(1) + decoder(128)),
+        (json!({ "branches": ["temporal"] }), encoder(2) + decoder(128)),
+        (json!({ "frames": 1, "branches": ["spatial"] }), encoder(2) + decoder(128)),
+    ];
+    for (settings, wanted) in cases {
+        let graph = of(settings.clone());
+        assert_eq!((count(&graph), outline(&graph).0[graph.output].clone()), (wanted, vec![1, 24, 17]), "{settings}");
+        assert_eq!(network(graph).fallbacks(), [""; 0], "{settings}");
+    }
+    let graph = of(json!({}));
+    for (tap, shape) in [("spatial", [128, 6, 4]), ("temporal", [128, 6, 4]), ("spatial.frame", [1, 24, 17])] {
+        let at = graph.tap(tap).and_then(|point| point.layer()).expect(tap);
+        assert_eq!(outline(&graph).0[at], shape, "{tap}");
+    }
+}
+
 #[test]
 fn larger_family_that_cannot_be_is_error_with_its_key() {
     let cases = [
@@ -296,6 +330,12 @@ fn larger_family_that_cannot_be_is_error_with_its_key() {
         (table("lstm", json!({ "depth": 0 }), &cifar()), "`depth` must be 1 or more, got 0", "depth"),
         (table("lstm", json!({ "hidden": 0 }), &cifar()), "`hidden` must be 1 or more, got 0", "hidden"),
         (table("lstm", json!({ "cell": "rnn" }), &cifar()), "unknown variant `rnn`", "cell"),
+        (table("two_stream", json!({ "width": 1 }), &cifar()), "`width` must be 2 or more, got 1", "width"),
+        (build_short("two_stream", &cifar()), "3 channels are not 2 frames side by side", "frames"),
+        (table("two_stream", json!({ "frames": 1 }), &cifar()), "wants 2 frames or more", "frames"),
+        (table("two_stream", json!({ "frames": 3, "branches": [] }), &cifar()), "each once", "branches"),
+        (table("two_stream", json!({ "branches": ["optical"] }), &cifar()), "unknown variant `optical`", "branches[0]"),
+        (build_short("two_stream", &frame(&[2, 3, 9], 1)), "images of 3x9 cannot be halved 2 times", ""),
         (build_short("unet", &frame(&[64], 10)), "`unet` wants images [C, H, W], the data has [64]", ""),
     ];
     for (result, message, key) in cases {

@@ -1,0 +1,128 @@
+//! Making a recording: models run over samples, batch by batch, and what they hold goes to disk at once.
+
+use super::file::{Header, Recording, Writer};
+use super::{RecordingPlan, fields_of};
+use crate::data::{Loader, LoaderSpec, Samples, ViewSpec};
+use crate::exec::{PassSpec, Sampling};
+use crate::graph::Source;
+use crate::ops::Moment;
+use crate::train::batch::{fields, view_field};
+use crate::train::error::TrainError;
+use crate::train::events::Observer;
+use crate::train::models::Model;
+use crate::train::plan::RunPlan;
+use crate::train::setup::Setup;
+use crate::train::stage::checksum;
+use candle_core::{DType, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+/// A number that follows from the samples: their indices, shapes and the values of the first and the last.
+pub(super) fn of_data(samples: &Samples) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut add = |value: u64| hash = (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3);
+    samples.indices().iter().for_each(|index| add(*index as u64));
+    if let Some((_, field)) = samples.main_field() {
+        field.shape().iter().for_each(|dim| add(*dim as u64));
+        let mut values = vec![];
+        for row in samples.indices().first().into_iter().chain(samples.indices().last()) {
+            field.push_f32(*row, 1.0, &mut values);
+        }
+        values.iter().for_each(|value| add(u64::from(value.to_bits())));
+    }
+    hash
+}
+
+/// Opens every recording that the stage reads; makes those that are not there, or of models with other weights. Without a
+/// stage, those that no stage reads.
+///
+/// # Errors
+/// A model fails, or a file cannot be written or read.
+pub(in crate::train) fn prepare(
+    setup: &Setup,
+    run: &RunPlan,
+    stage: Option<usize>,
+    folder: &Path,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainError> {
+    for plan in run.recordings.values().filter(|plan| plan.open.get().is_none()) {
+        let reads = |index: usize| fields_of(&run.stages[index]).iter().any(|field| plan.array(field).is_some());
+        let is_due = stage.map_or_else(|| !(0..run.stages.len()).any(reads), reads);
+        if !is_due {
+            continue;
+        }
+        let path = plan.file.clone().unwrap_or_else(|| folder.join("recordings").join(format!("{}.rec", plan.name)));
+        let told = |message: String| TrainError::Recording(plan.name.clone(), message);
+        let header = header(setup, run, plan)?;
+        let known = Recording::open(&path).ok().filter(|known| known.header == header);
+        let open = match known {
+            Some(known) => known,
+            None => {
+                record(setup, run, plan, &header, &path)?;
+                let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+                let line = format!("recorded {} samples, {} MB", header.index.len(), bytes.div_ceil(1_000_000));
+                observer.said(3, &plan.name, &line);
+                Recording::open(&path).map_err(told)?
+            }
+        };
+        let _ = plan.open.set(open);
+    }
+    Ok(())
+}
+
+fn header(setup: &Setup, run: &RunPlan, plan: &RecordingPlan) -> Result<Header, TrainError> {
+    let samples = &setup.data[&plan.data].train;
+    let mut models = 0u64;
+    for (name, _) in &plan.taps {
+        models = models.rotate_left(1) ^ run.models.get(name).map_or(Ok(0), |model| checksum(model))?;
+    }
+    Ok(Header { arrays: plan.arrays.clone(), index: samples.indices().to_vec(), data: of_data(samples), models })
+}
+
+fn record(setup: &Setup, run: &RunPlan, plan: &RecordingPlan, header: &Header, path: &Path) -> Result<(), TrainError> {
+    let mut names: Vec<&String> = vec![];
+    plan.taps.iter().for_each(|(name, _)| {
+        if !names.contains(&name) {
+            names.push(name)
+        }
+    });
+    let models: Vec<&Rc<Model>> = names.iter().filter_map(|name| run.models.get(*name)).collect();
+    let views = models.iter().map(|model| ViewSpec { augment: false, ..model.view.clone() }).collect();
+    let file = |error| TrainError::file(path, error);
+    let mut writer = Writer::new(path, header).map_err(file)?;
+    // One thread, no batch ahead: what is in memory is one batch and what models hold of it.
+    let spec = LoaderSpec { views, workers: 0, fields: Some(vec![]), ..LoaderSpec::new(plan.batch) };
+    for served in Loader::new(&setup.data[&plan.data].train, spec)? {
+        let served = served?;
+        let count = served.len();
+        let tensors = fields(served, setup.float, &setup.device)?;
+        let mut held: BTreeMap<(usize, bool), Vec<Vec<Vec<f32>>>> = BTreeMap::new();
+        for model in &models {
+            let Some(input) = tensors.get(&view_field(&model.view.name)) else { continue };
+            let own = |tap: &(String, Source)| tap.0 == model.name;
+            for reversed in [false, true].into_iter().filter(|reversed| plan.reversed || !reversed) {
+                let want = plan.taps.iter().filter(|tap| own(tap)).map(|(_, point)| point.clone()).collect();
+                // True frames alone.
+                let sampling = match model.network.graph.given() {
+                    Some(_) => Some(Sampling::new(&Tensor::ones((count, input.dim(1)?), DType::F32, &setup.device)?)?),
+                    None => None,
+                };
+                let pass = PassSpec { reverse_time: reversed, want, sampling, ..PassSpec::default() };
+                let found = model.network.forward(input, &pass, &Moment::default())?;
+                for (at, (_, point)) in plan.taps.iter().enumerate().filter(|(_, tap)| own(tap)) {
+                    let frames = found.taps.get(point).map(Vec::as_slice).unwrap_or_default();
+                    let rows = |frame: &Tensor| frame.contiguous()?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2();
+                    held.insert((at, reversed), frames.iter().map(rows).collect::<candle_core::Result<_>>()?);
+                }
+            }
+        }
+        // In the order of the arrays: each tap, forward and reversed.
+        for sample in 0..count {
+            for frame in held.values().flatten() {
+                writer.write(&frame[sample]).map_err(file)?;
+            }
+        }
+    }
+    writer.finish().map_err(file)
+}

@@ -1,0 +1,205 @@
+//! Transfer between predictors of frames: sources beside the student, or what was recorded of them.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs;
+use support::lab::{Lab, plugin};
+
+const DATA: &str = "
+[data.small]
+use = \"moving:digits?digits=1&frames=6&size=16&side=8&train=24&test=8\"
+
+[data.target]
+use = \"moving:digits?digits=2&frames=6&size=16&side=8&train=12&test=6&seed=3\"
+";
+
+/// A predictor with a source of another depth, width and size beside one of its own.
+const SOURCES: &str = "
+[models.like]
+arch = { kind = \"conv_lstm\", depth = 2, hidden = 4, kernel = 3, patch = 4 }
+over_time = true
+predict = { given = 3 }
+
+[models.other]
+arch = { kind = \"conv_lstm\", depth = 1, hidden = 3, kernel = 3, patch = 2 }
+over_time = true
+predict = { given = 3 }
+
+[stage.like]
+train = \"like\"
+data = \"small\"
+steps = 4
+batch = 8
+optimizer = { kind = \"adam\", lr = 3e-3 }
+terms.task = { use = \"next_frame\" }
+
+[stage.other]
+train = \"other\"
+data = \"small\"
+steps = 4
+batch = 8
+optimizer = { kind = \"adam\", lr = 3e-3 }
+terms.task = { use = \"next_frame\" }
+";
+
+const STUDENT: &str = "
+[models.student]
+arch = { kind = \"conv_lstm\", depth = 2, hidden = 4, kernel = 3, patch = 4 }
+over_time = true
+predict = { given = 3 }
+modules.\"cell_list.0\" = { use = \"tmu_cell\", sources = 2, kernel = 3 }
+";
+
+fn stage(sampling: &str, term: &str) -> String {
+    format!(
+        "
+[stage.transfer]
+train = \"student\"
+data = \"target\"
+epochs = 4
+batch = 4
+optimizer = {{ kind = \"adam\", lr = 3e-3 }}
+{sampling}
+terms.tmu = {{ use = \"tmu\", {term} }}
+"
+    )
+}
+
+const NAMED: &str = "sources = [\"like\", \"other\"]";
+/// Every frame is a true one, as in a recording.
+const TRUE: &str = "sampling = { step = 0.0 }";
+const TERMS: [&str; 4] = ["tmu.prediction", "tmu.distill", "tmu.reversed_prediction", "tmu.reversed_distill"];
+
+fn lab() -> Lab {
+    Lab::with(["stillhouse-basics", "stillhouse-tmu"].map(plugin))
+}
+
+#[track_caller]
+fn assert_same_terms(lab: &Lab, a: &str, b: &str) {
+    for term in TERMS {
+        let (left, right) = (lab.term(a, "transfer", term), lab.term(b, "transfer", term));
+        assert_eq!((left.len(), right.len()), (4, 4), "{term}");
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 * b.abs();
+        assert!(left.iter().zip(&right).all(near), "{term}: {left:?} {right:?}");
+    }
+}
+
+#[test]
+fn stored_bank_says_what_sources_beside_the_student_say_and_needs_none_of_them() {
+    let lab = lab();
+    let online = [DATA, SOURCES, STUDENT, &stage(TRUE, NAMED)].concat();
+    let table = lab.run("online", &online);
+    for term in TERMS {
+        let values = lab.term("online", "transfer", term);
+        assert!(values.last() < values.first() && values.iter().all(|value| *value > 0.0), "{term}: {values:?}");
+    }
+    let frames = &table.row("student")["frames"];
+    for metric in ["mse", "ssim", "psnr"] {
+        assert!(frames[metric].is_f64() && frames["persistence"][metric].is_f64(), "{frames:#}");
+    }
+    // A map of the loss alone: the source of other width has one, the student's weights have none.
+    let weights = lab.weights("online", "transfer", "best");
+    assert!(weights.names().iter().all(|name| !name.contains("map.")), "{:?}", weights.names());
+    assert!(lab.checkpoint("online").names().iter().any(|name| name.contains("map.1")));
+
+    let bank = "\n[recordings.bank]\ndata = \"target\"\nfile = \"bank.rec\"\ntaps = [\"like:cell_list.0.cell\", \"other:cell_list.0.cell\"]\n";
+    let kept = format!("{NAMED}, bank = \"stored\"");
+    let recorded = [DATA, SOURCES, bank, STUDENT, &stage(TRUE, &kept)].concat();
+    lab.run("recorded", &recorded).table();
+    assert_same_terms(&lab, "recorded", "online");
+    assert!(lab.events("recorded", "said").iter().any(|said| said["term"] == "bank"), "it says that it records");
+
+    // Nothing of the sources is left.
+    fs::remove_dir_all(lab.path().join("runs")).expect("the runs are removed");
+    let left = "\n[recordings.bank]\ndata = \"target\"\nfile = \"bank.rec\"\n";
+    lab.run("online", &online).table();
+    let alone = [DATA, left, STUDENT, &stage(TRUE, &kept)].concat();
+    lab.run("alone", &alone).table();
+    assert_same_terms(&lab, "alone", "online");
+
+    // To predict takes neither sources nor bank.
+    fs::remove_file(lab.path().join("bank.rec")).expect("the bank is removed");
+    let (message, _) = lab.refusal(&alone);
+    assert!(message.contains("could not be read"), "{message}");
+    let student = lab.seed_folder("alone", 0).join("transfer/best.safetensors");
+    fs::copy(student, lab.path().join("student.safetensors")).expect("is copied");
+    let served = STUDENT.replace("over_time", "weights = \"student.safetensors\"\nover_time");
+    let tuned = served.replace("[models.student]", "[models.served]");
+    let plain = "\n[stage.more]\ntrain = \"served\"\ndata = \"target\"\nsteps = 1\nbatch = 4\noptimizer = { kind = \"sgd\", lr = 1e-30 }\nterms.task = { use = \"next_frame\" }\n";
+    // The projections are part of the cell: they stand, and no term pulls them to a source.
+    let served = lab.run("served", &[DATA, &tuned, plain].concat());
+    assert_eq!(
+        served.row("served")["frames"],
+        lab.run("again", &[DATA, &tuned, plain].concat()).row("served")["frames"]
+    );
+}
+
+#[test]
+fn recordings_that_do_not_fit_are_refused() {
+    let lab = lab();
+    let bank = |more: &str| format!("\n[recordings.bank]\ndata = \"target\"\n{more}\n");
+    let kept = stage("", &format!("{NAMED}, bank = \"stored\""));
+    let body = |more: &str| [DATA, SOURCES, &bank(more), STUDENT, &kept].concat();
+    let (message, hint) = lab.refusal(&body("taps = [\"lke:cell_list.0.cell\"]"));
+    assert!(message.contains("names no model") && hint.contains("`like`"), "{message} {hint}");
+    assert!(lab.refusal(&body("taps = [\"like:cell_list.7.cell\"]")).0.contains("no tap `cell_list.7.cell`"));
+    assert!(lab.refusal(&body("")).0.contains("neither `taps` nor a `file`"));
+    fs::write(lab.path().join("other.rec"), "no recording").expect("is written");
+    assert!(lab.refusal(&body("file = \"other.rec\"")).0.contains("is no recording"));
+    let two = "taps = [\"like:cell_list.0.cell\", \"other:cell_list.0.cell\"]";
+    let wrong = body(two).replace("data = \"target\"\nepochs", "data = \"small\"\nepochs");
+    let (message, _) = lab.refusal(&wrong.replace("[recordings.bank]\ndata = \"small\"", "[recordings.bank]"));
+    assert!(message.contains("is of the data `target`, and this stage learns from `small`"), "{message}");
+    assert!(lab.refusal(&body("taps = [\"like:cell_list.0.cell\"]")).0.contains("reads the field `bank.1`"));
+}
+
+/// A bank of more bytes than the process may hold in memory.
+#[test]
+#[cfg(target_os = "linux")]
+fn recording_larger_than_memory_is_made_and_read_in_pieces() {
+    const LIMIT: u64 = 160 << 20;
+    let lab = lab();
+    let body = "
+[data]
+use = \"moving:digits?digits=1&frames=10&size=64&side=16&train=48&test=2\"
+
+[models.source]
+arch = { kind = \"conv_lstm\", depth = 1, hidden = 64, kernel = 1, patch = 2 }
+over_time = true
+
+[models.source.predict]
+given = 5
+
+[models.student]
+arch = { kind = \"conv_lstm\", depth = 1, hidden = 2, kernel = 1, patch = 4 }
+over_time = true
+predict = { given = 5 }
+modules.\"cell_list.0\" = { use = \"tmu_cell\", sources = 1, kernel = 1 }
+
+[recordings.bank]
+taps = [\"source:cell_list.0.cell\"]
+batch = 1
+
+[stage.source]
+train = \"source\"
+steps = 1
+batch = 1
+optimizer = { kind = \"sgd\", lr = 1e-3 }
+terms.task = { use = \"next_frame\" }
+
+[stage.transfer]
+train = \"student\"
+epochs = 1
+batch = 2
+optimizer = { kind = \"sgd\", lr = 1e-3 }
+terms.tmu = { use = \"tmu\", sources = 1, bank = \"stored\" }
+";
+    let peak = lab.run_and_watch("large", body);
+    let bytes = fs::metadata(lab.seed_folder("large", 0).join("recordings/bank.rec")).expect("is recorded").len();
+    println!("{} MB recorded, {} MB held at most", bytes >> 20, peak >> 20);
+    // 48 clips x 9 frames x 64 x 32 x 32 values x 4 bytes, in both directions.
+    assert!(bytes > 48 * 9 * 64 * 1024 * 4 * 2 && bytes > LIMIT, "{bytes} bytes");
+    assert!(peak > 0 && peak < LIMIT, "{peak} bytes held for {bytes} recorded");
+    assert_eq!(lab.term("large", "transfer", "tmu.distill").len(), 1);
+}
