@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// A preset (`digits`, `fashion-mnist`) or `FORMAT:PATH` (`idx:DIR`, `folder:DIR`), the path relative to the manifest.
+    /// A preset (`digits`, `fashion-mnist`) or `FORMAT:PATH` (`idx:DIR`, `moving:mnist?digits=2`), the path relative to the manifest.
     #[serde(rename = "use")]
     pub use_: String,
     /// Part of the training samples kept for validation.

@@ -15,6 +15,12 @@ const OBJECTIVE: &str = "objective";
 /// Checks what a stage says of itself against its data.
 pub(super) fn check_spec(setup: &Setup, stage: &Stage, path: &ManifestPath, set: &DataSet, found: &mut Diagnostics) {
     check_metric(setup, stage, path, set, found);
+    let predicts = |name: &String| setup.manifest.models.get(name).is_some_and(|model| model.predict.is_some());
+    if stage.sampling.is_some() && !stage.train.iter().any(predicts) {
+        let message = "`sampling` is for predictors of frames, and none is trained here";
+        let hint = "write `predict = {}` at the model, or leave `sampling` out";
+        found.push(Diagnostic::error(message).at(&path.key("sampling"), Part::Key).hint(hint));
+    }
     let samples = set.train.len();
     if stage.batch > samples {
         let message = format!("`batch` is {}, and there are {samples} samples to train on", stage.batch);

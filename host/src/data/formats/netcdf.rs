@@ -99,14 +99,17 @@ fn pick<'v>(path: &Path, variables: &'v [Variable], name: Option<&str>) -> Resul
     let names = || maps.iter().map(|variable| variable.name.as_str());
     match (name, maps.as_slice()) {
         (None, [one]) => Ok(one),
-        (name, _) => maps.iter().copied().find(|variable| Some(variable.name.as_str()) == name).ok_or_else(|| {
-            let got = name.unwrap_or_default();
-            DataError::UnknownField {
-                subject: path.display().to_string(),
-                field: got.to_owned(),
-                nearest: nearest(got, names()),
-                known: format!("`variable=` one of three dimensions: {}", list(names())),
-            }
+        (None, _) => Err(DataError::InvalidOption {
+            option: "variable` of `netcdf".into(),
+            got: "nothing".into(),
+            wanted: match maps.len() {
+                0 => format!("a file with a variable of three dimensions, which `{}` has not", path.display()),
+                _ => format!("one of {}", list(names())),
+            },
+        }),
+        (Some(name), _) => maps.iter().copied().find(|variable| variable.name == name).ok_or_else(|| {
+            let (subject, field) = (path.display().to_string(), name.to_owned());
+            DataError::UnknownField { subject, field, nearest: nearest(name, names()), known: list(names()) }
         }),
     }
 }
