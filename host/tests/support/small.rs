@@ -36,7 +36,7 @@ pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usiz
     Setup {
         manifest,
         sources,
-        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd"]),
+        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd", "maps"]),
         data,
         device: Device::Cpu,
         float,

@@ -210,7 +210,7 @@ fn crkd_of_wrong_settings_is_error() {
     assert_eq!(of(r#"{"hidden": 0}"#), "`hidden` must be at least 1");
     assert_eq!(of(r#"{"reversal": 0}"#), "`reversal` must be finite and above 0, got 0");
     assert_eq!(of(r#"{"discriminator_lr": 0}"#), "`discriminator_lr` must be finite and above 0, got 0");
-    assert_eq!(of(r#"{"mmd": {"kernels": 0}}"#), "`mmd.kernels` must be at least 1");
+    assert_eq!(of(r#"{"mmd": {"kernels": 0}}"#), "`mmd.kernels` must be between 1 and 64, got 0");
     assert_eq!(of(r#"{"temperature": -1}"#), "`temperature` must be finite and above 0, got -1");
     assert!(of(r#"{"adversary": "both"}"#).contains("at `adversary`: unknown variant `both`"));
 }

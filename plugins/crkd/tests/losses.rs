@@ -144,7 +144,8 @@ fn crkd_losses_of_wrong_settings_are_errors() {
         Bench::loss::<T>(config).err().expect("refused").to_string()
     }
     assert_eq!(of::<CrkdRad>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
-    assert_eq!(of::<CrkdMmd>(r#"{"kernels": 0}"#), "`kernels` must be at least 1");
+    assert_eq!(of::<CrkdMmd>(r#"{"kernels": 0}"#), "`kernels` must be between 1 and 64, got 0");
+    assert_eq!(of::<CrkdMmd>(r#"{"kernels": 65}"#), "`kernels` must be between 1 and 64, got 65");
     assert_eq!(of::<CrkdMmd>(r#"{"sigma2": 0}"#), "`sigma2` must be finite and above 0, got 0");
     assert_eq!(of::<CrkdMmd>(r#"{"factor": -1}"#), "`factor` must be finite and above 0, got -1");
     assert!(of::<CrkdPair>(r#"{"weight": 1}"#).contains("unknown field `weight`"));

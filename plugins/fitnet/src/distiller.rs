@@ -55,7 +55,8 @@ pub enum HintReduction {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitnetConfig {
-    /// Epochs of the hint stage; as many as the manifest's stage when absent.
+    /// Epochs of the hint stage, above 0; as many as the manifest's stage when absent.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub hint_epochs: Option<f64>,
     /// End the hint stage after this many epochs in which its term did not fall.
     pub hint_patience: Option<u64>,
@@ -64,6 +65,7 @@ pub struct FitnetConfig {
     /// The regressor of the hint stage.
     pub regressor: RegressorConfig,
     /// Softens both distributions of the second stage; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// Weight of the soft term in the second stage.
     pub lambda: Lambda,

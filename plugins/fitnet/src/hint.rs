@@ -11,7 +11,8 @@ pub struct HintConfig {
     pub half: bool,
     /// Bring each sample's features, as one vector, to the length `mult` first.
     pub normalize: bool,
-    /// Length of the normalised vectors.
+    /// Length of the normalised vectors; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub mult: f64,
     /// Divide by the number of elements, not by the samples of the batch.
     pub div_element: bool,
@@ -90,7 +91,8 @@ impl Loss for Hint {
 pub struct HintDistanceConfig {
     /// Bring each sample's features, as one vector, to the length `mult` first.
     pub normalize: bool,
-    /// Length of the normalised vectors.
+    /// Length of the normalised vectors; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub mult: f64,
 }
 

@@ -116,6 +116,7 @@ fn dkd_of_wrong_settings_is_error() {
     let of = |config: &str| Bench::loss::<Dkd>(config).err().expect("refused").to_string();
     assert_eq!(of(r#"{"alpha": -1}"#), "`alpha` must be finite and not negative, got -1");
     assert_eq!(of(r#"{"beta": -0.5}"#), "`beta` must be finite and not negative, got -0.5");
+    assert_eq!(of(r#"{"alpha": 0, "beta": 0}"#), "`alpha` or `beta` must be above 0");
     assert_eq!(of(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
     assert!(of(r#"{"reduction": "none"}"#).contains("unknown variant `none`"));
     assert!(of(r#"{"gamma": 1}"#).contains("unknown field `gamma`"));

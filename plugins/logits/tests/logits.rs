@@ -167,6 +167,8 @@ fn logit_losses_of_wrong_settings_are_errors() {
     assert_eq!(of::<Dist>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
     assert_eq!(of::<Dist>(r#"{"inter_weight": -1}"#), "`inter_weight` must be finite and not negative, got -1");
     assert_eq!(of::<Dist>(r#"{"intra_weight": -1}"#), "`intra_weight` must be finite and not negative, got -1");
+    let both = of::<Dist>(r#"{"inter_weight": 0, "intra_weight": 0}"#);
+    assert_eq!(both, "`inter_weight` or `intra_weight` must be above 0");
     assert_eq!(of::<Wsld>(r#"{"temperature": -2}"#), "`temperature` must be finite and above 0, got -2");
     assert!(of::<Wsld>(r#"{"tau": 2}"#).contains("unknown field `tau`"));
 }

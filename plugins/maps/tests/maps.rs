@@ -212,7 +212,8 @@ fn map_losses_of_wrong_settings_are_errors() {
     fn of<T: Loss>(config: &str) -> String {
         Bench::loss::<T>(config).err().expect("refused").to_string()
     }
-    assert_eq!(of::<At>(r#"{"p": 0}"#), "`p` must be at least 1");
+    assert_eq!(of::<At>(r#"{"p": 0}"#), "`p` must be between 1 and 16, got 0");
+    assert_eq!(of::<At>(r#"{"p": 17}"#), "`p` must be between 1 and 16, got 17");
     assert!(of::<Nst>(r#"{"p": 2}"#).contains("unknown field `p`"));
     assert_eq!(of::<Vid>(r#"{"mid_channels": 0}"#), "`mid_channels` must be at least 1");
     assert_eq!(of::<Vid>(r#"{"eps": 0}"#), "`eps` must be finite and above 0, got 0");

@@ -186,6 +186,8 @@ fn rkd_of_wrong_settings_is_error() {
     assert_eq!(of::<RkdAngle>(r#"{"beta": -1}"#), "`beta` must be finite and above 0, got -1");
     assert_eq!(of::<Rkd>(r#"{"angle_weight": -2}"#), "`angle_weight` must be finite and not negative, got -2");
     assert_eq!(of::<Rkd>(r#"{"distance_weight": -2}"#), "`distance_weight` must be finite and not negative, got -2");
+    let both = of::<Rkd>(r#"{"distance_weight": 0, "angle_weight": 0}"#);
+    assert_eq!(both, "`distance_weight` or `angle_weight` must be above 0");
     assert!(of::<RkdAngle>(r#"{"squared": true}"#).contains("unknown field `squared`"));
 }
 
