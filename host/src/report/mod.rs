@@ -1,14 +1,18 @@
 //! What a run leaves behind and shows: its folder, its log, its progress, the final table.
 
+mod changes;
 mod folder;
 mod line;
 mod log;
 mod output;
 mod progress;
 mod table;
+mod tables;
 
+pub use changes::changed_since;
 pub use folder::{FolderError, RunFolder, tidy};
 pub use log::EventLog;
 pub use output::{show, tell};
 pub use progress::Progress;
 pub use table::{Summary, Table, summarise};
+pub use tables::TableFiles;

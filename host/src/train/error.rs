@@ -36,8 +36,10 @@ pub enum TrainError {
         step: u64,
         /// Stage.
         stage: String,
-        /// What the part read, with shapes and largest values.
+        /// What the part read, with shapes and largest values, and what was not finite first.
         inputs: Vec<String>,
+        /// What to do.
+        hint: String,
     },
     /// A teacher's weights changed.
     #[error("the weights of teacher `{0}` changed during stage `{1}`")]
@@ -59,9 +61,7 @@ impl TrainError {
     /// What to do, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TrainError::NotFinite { .. } => {
-                Some("lower the learning rate or the weight of the term, or set `clip_norm`".into())
-            }
+            TrainError::NotFinite { hint, .. } => Some(hint.clone()),
             TrainError::Data(error) => error.hint(),
             TrainError::Weights(error) => error.hint(),
             TrainError::Part(error) if error.is_panic() => {

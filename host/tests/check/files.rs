@@ -242,7 +242,7 @@ paths = ["./mine", "kd.so"]
 
 #[test]
 fn data_without_labels_needs_the_number_of_classes() {
-    let wanted = r#"error: the data set has no labels, so the number of classes is not known
+    let wanted = r#"error: the data set has no labels, so the number of classes of `resnet` is not known
  --> m.toml:7:8
   |
 7 | arch = { kind = "resnet", depth = 8, width = 16 }
@@ -250,7 +250,7 @@ fn data_without_labels_needs_the_number_of_classes() {
   |
   = hint: give it, as in `arch = { kind = "resnet", depth = 8, classes = 10 }`
 
-error: the data set has no labels, so the number of classes is not known
+error: the data set has no labels, so the number of classes of `resnet` is not known
   --> m.toml:10:8
    |
 10 | arch = { kind = "resnet", depth = 8, width = 8 }

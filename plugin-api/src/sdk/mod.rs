@@ -13,6 +13,7 @@ mod inputs;
 pub mod nn;
 mod operators;
 mod pairs;
+mod reduction;
 mod tensor;
 
 pub use context::{BindCx, Cx, Moment, Rng};
@@ -23,4 +24,5 @@ pub use fused::{Float, FusedOp, Slice};
 pub use init::Init;
 pub use inputs::Inputs;
 pub use pairs::{common_size, map_dims, same_shape, sum_of_layers};
+pub use reduction::Reduction;
 pub use tensor::Tensor;

@@ -6,6 +6,6 @@ mod l1;
 
 pub use cosine::{Cosine, CosineConfig};
 pub use cross_entropy::{CrossEntropy, CrossEntropyConfig};
-pub use l1::{L1, L1Config, Reduction};
+pub use l1::{L1, L1Config};
 
 stillhouse_plugin::export_plugin!();

@@ -2,15 +2,10 @@
 #![allow(missing_docs)]
 
 use stillhouse_kd::{Dkd, Kd};
-use stillhouse_plugin::testing::{Bench, golden::Case};
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 
 fn bench(config: &str) -> Bench {
     Bench::loss::<Dkd>(config).expect("a right configuration")
-}
-
-/// `n` numbers between -3 and 3 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 3.0 * (seed + 1.7 * i as f64).sin()).collect()
 }
 
 fn given(config: &str) -> Bench {
