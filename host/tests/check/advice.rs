@@ -7,9 +7,9 @@ use crate::support::command::Place;
 #[test]
 fn connector_that_mends_nothing_is_not_advised() {
     let text = refused(&changed(&[(KD, r#"terms.kd = { use = "kd", student = "layer1" }"#)]));
-    assert!(text.contains("note: student `layer1` is [64, 16, 8, 8] f32") && !text.contains("connector"), "{text}");
+    assert!(text.contains("note: student `layer1` is [64, 8, 8, 8] f32") && !text.contains("connector"), "{text}");
     assert!(text.contains("hint: both networks must score the same classes"), "{text}");
-    // Both sides are vectors for a loss of labels: no connector makes maps of them.
+    // Maps of one shape on both sides are no logits yet.
     let text =
         refused(&added(r#"terms.soft = { use = "soft_cross_entropy", student = "layer1", teacher = "layer2" }"#));
     assert!(text.contains("wants logits [N, C]") && !text.contains("connector"), "{text}");

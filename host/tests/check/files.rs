@@ -248,7 +248,7 @@ fn data_without_labels_needs_the_number_of_classes() {
 7 | arch = { kind = "resnet", depth = 8, width = 16 }
   |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = hint: give it, as in `arch = { kind = "resnet", depth = 8, classes = 10 }`
+  = hint: give it beside the other settings, as in `classes = 10`
 
 error: the data set has no labels, so the number of classes of `resnet` is not known
   --> m.toml:10:8
@@ -256,7 +256,7 @@ error: the data set has no labels, so the number of classes of `resnet` is not k
 10 | arch = { kind = "resnet", depth = 8, width = 8 }
    |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = hint: give it, as in `arch = { kind = "resnet", depth = 8, classes = 10 }`
+   = hint: give it beside the other settings, as in `classes = 10`
 
 2 errors in the manifest
 "#;
