@@ -79,7 +79,8 @@ fn losses_do_not_depend_on_the_threads() {
 fn networks_of_the_examples_have_a_kernel_for_every_layer() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut models = 0;
-    for entry in std::fs::read_dir(folder).expect("examples").flatten() {
+    let entries = std::fs::read_dir(folder).expect("examples").flatten();
+    for entry in entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "toml")) {
         let text = std::fs::read_to_string(entry.path()).expect("reads");
         let table: toml::Table = text.parse().expect("TOML");
         for (name, model) in table["models"].as_table().expect("models") {

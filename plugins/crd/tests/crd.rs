@@ -244,3 +244,20 @@ fn crd_of_wrong_settings_is_error() {
     assert_eq!(of(r#"{"momentum": 1}"#), "`momentum` must be at least 0 and below 1, got 1");
     assert!(of(r#"{"nce_k": 3}"#).contains("unknown field `nce_k`"));
 }
+
+#[test]
+fn crd_of_absurd_numbers_of_negatives_is_refused_when_bound() {
+    let of = |negatives: &str| {
+        let bench = Bench::loss::<Crd>(&format!(r#"{{"feat_dim": 2, "negatives": {negatives}}}"#)).expect("configured");
+        let bench =
+            bench.samples(10).input("student", &[4, 3], &numbers(1.0, 12)).input("teacher", &[4, 3], &numbers(2.0, 12));
+        bench.labels("index", &[0, 1, 2, 3])
+    };
+    assert_eq!(
+        of("1000000000").refusal(),
+        "`crd` got `negatives` = 1000000000: a batch of 4 would be held against 4000000004 rows a step, 32.0 GB for each list of \
+         them\n\nhint: at this batch `negatives` may be up to 8388607; 16384 is published"
+    );
+    assert!(of("18446744073709551615").refusal().contains("hint: at this batch"));
+    of("50").finite();
+}
