@@ -5,26 +5,9 @@ mod support;
 
 use candle_core::{DType, Device, Tensor};
 use stillhouse::train::{Fields, Stepper, view_field};
-use support::small::{moment, optimizers, planned, setup};
+use support::small::{PAIR, moment, optimizers, planned, setup};
 
-const MANIFEST: &str = r#"
-manifest = 1
-[data]
-use = "digits"
-[models.teacher]
-arch = { kind = "resnet", depth = 8, width = 8 }
-[models.student]
-arch = { kind = "resnet", depth = 8, width = 4 }
-[stage.teacher]
-train = "teacher"
-epochs = 1
-optimizer = { kind = "sgd", lr = 0.05 }
-terms.task = { use = "cross_entropy" }
-[stage.distil]
-train = "student"
-batch = 16
-epochs = 1
-optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9 }
+const DISTIL: &str = r#"optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9 }
 terms.task = { use = "cross_entropy" }
 terms.nst = { use = "nst", student = "LAYER", teacher = "LAYER", weight = 50 }
 "#;
@@ -49,7 +32,7 @@ fn batches(views: &[String], count: usize, float: DType, change: f64) -> Vec<Fie
 
 /// Norm of the gradient of the term `nst` at each step.
 fn norms(layer: &str, executor: &str, float: DType, steps: usize, change: f64) -> Vec<f64> {
-    let text = format!("{}[run]\nexecutor = \"{executor}\"\n", MANIFEST.replace("LAYER", layer));
+    let text = format!("{PAIR}{}[run]\nexecutor = \"{executor}\"\n", DISTIL.replace("LAYER", layer));
     let setup = setup(&text, &[1, 8, 8], 10, &[], float);
     let run = planned(&setup);
     let stage = &run.stages[1];
