@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 use stillhouse::data::{DataSet, Field, IMAGE, LABEL, Samples, Values};
-use stillhouse::exec::{PassSpec, use_threads};
+use stillhouse::exec::{PassSpec, keep_freed_memory, use_threads};
 use stillhouse::graph::Source;
 use stillhouse::manifest;
 use stillhouse::ops::Moment;
@@ -230,6 +230,7 @@ fn manifest_of(work: &Work) -> String {
 }
 
 fn serve(work: &Work, steps: usize) -> Outcome<()> {
+    keep_freed_memory();
     use_threads(None);
     if let Some(clip) = Clip::of(work.student) {
         return rounds(steps, clip.step(work.batch, &registry())?);

@@ -9,6 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const STACK: usize = 1 << 30;
 
 fn main() -> ExitCode {
+    stillhouse::exec::keep_freed_memory();
     let worker = std::thread::Builder::new().name("main".into()).stack_size(STACK).spawn(stillhouse::cli::main);
     match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(code)) => code,

@@ -3,6 +3,8 @@
 
 mod support;
 
+use object::{Object, ObjectSection, SectionFlags, SectionKind};
+use std::path::Path;
 use support::lab::{Lab, plugin};
 
 const SHIPPED: [&str; 13] = [
@@ -117,6 +119,30 @@ fn every_loss_falls_when_it_is_trained_alone() {
         lab.run(name, &body("auto", 6, &term("method", name, settings))).table();
         let values = lab.term(name, "distil", "method");
         assert!(values.len() == 6 && values[5] < 0.97 * values[0], "{name}: {values:?}");
+    }
+}
+
+/// Bytes of a file without symbols and debug information.
+fn stripped(file: &Path) -> u64 {
+    let bytes = std::fs::read(file).expect("reads");
+    let object = object::File::parse(&*bytes).expect("a library");
+    let kept = |section: &object::Section| match section.flags() {
+        SectionFlags::Elf { sh_flags, .. } => sh_flags.0 & object::elf::SHF_ALLOC.0 != 0,
+        _ => !matches!(section.kind(), SectionKind::Debug),
+    };
+    object
+        .sections()
+        .filter(|section| kept(section) && section.file_range().is_some())
+        .map(|section| section.size())
+        .sum()
+}
+
+#[test]
+fn every_shipped_plugin_is_small() {
+    for package in SHIPPED {
+        let size = stripped(plugin(package));
+        assert!(size > 100_000, "{package}: {size} bytes are not a plugin");
+        assert!(size < 995_000, "{package}: {size} bytes, with what holds them together above a megabyte");
     }
 }
 

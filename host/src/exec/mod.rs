@@ -2,6 +2,7 @@
 //! device, with our own operations where candle's gradients are wrong.
 
 mod layer;
+mod memory;
 mod network;
 mod pass;
 mod recurrent;
@@ -9,6 +10,7 @@ pub(crate) mod tape;
 mod threads;
 mod tokens;
 
+pub use memory::keep_freed_memory;
 pub use network::{Executor, ModuleSlot, Network, NetworkError};
 pub use pass::{Forward, PassSpec, StagedIn};
 pub(crate) use tape::free_buffers;

@@ -1,9 +1,9 @@
 //! The settings of a component, from JSON.
 
-use super::culprit::culprit;
 use super::error::{Error, Result};
+use super::reader::{Misfit, Reader};
 use crate::abi::code;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 pub(super) fn read<T: DeserializeOwned + JsonSchema>(config: &str) -> Result<T> {
     let given = parse(config)?;
     refuse_unknown(&schema::<T>(), &given)?;
-    decode(given.clone()).map_err(|message| misplaced(&given, &message, &|config| decode::<T>(config).err()))
+    decode(&given).map_err(misplaced)
 }
 
 pub(super) fn parse(text: &str) -> Result<Value> {
@@ -21,17 +21,34 @@ pub(super) fn parse(text: &str) -> Result<Value> {
 /// Once for each type, or a small plugin would hold several copies.
 #[inline(never)]
 pub(super) fn schema<T: JsonSchema>() -> Value {
-    schemars::schema_for!(T).to_value()
+    let mut generator = SchemaGenerator::default();
+    let schema = T::json_schema(&mut generator);
+    complete(generator, schema, &T::schema_name())
+}
+
+/// What does not depend on the type, once for all.
+fn complete(mut generator: SchemaGenerator, mut schema: Schema, title: &str) -> Value {
+    let dialect = generator.settings().meta_schema.as_deref().map(Value::from);
+    if let Some(dialect) = dialect {
+        schema.insert("$schema".into(), dialect);
+    }
+    if schema.get("title").is_none() {
+        schema.insert("title".into(), title.into());
+    }
+    let definitions = generator.take_definitions(true);
+    if !definitions.is_empty() {
+        schema.insert("$defs".into(), definitions.into());
+    }
+    schema.to_value()
 }
 
 /// From a parsed value rather than from text: a parser for each type would be most of a plugin's size.
 #[inline(never)]
-pub(super) fn decode<T: DeserializeOwned>(value: Value) -> std::result::Result<T, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
+pub(super) fn decode<T: DeserializeOwned>(value: &Value) -> std::result::Result<T, Misfit> {
+    T::deserialize(Reader(value))
 }
 
-fn misplaced(config: &Value, message: &str, parse: &dyn Fn(Value) -> Option<String>) -> Error {
-    let path = culprit(config, message, parse);
+fn misplaced(Misfit { path, message }: Misfit) -> Error {
     let place = if path.is_empty() { path } else { format!("at `{path}`: ") };
     Error::coded(code::CONFIG, format!("{place}{message}"))
 }

@@ -1,11 +1,12 @@
 //! From faces to the one object that crosses, and from a crate's components to what its file exports.
 
-use super::config::{decode, parse, read, schema};
+use super::config::{read, schema};
 use super::context::{BindCx, Cx, Door};
 use super::error::{Error, Result};
 use super::faces::{Component, Connector, Distiller, Loss, Module, State};
 use super::guard::{guard, leave_hook, quiet_drop};
 use super::inputs::Inputs;
+use super::site;
 use super::tensor::Tensor;
 use crate::abi::abi_stable::sabi_trait::TD_Opaque;
 use crate::abi::abi_stable::std_types::{RSlice, RStr, RString, RVec};
@@ -172,8 +173,7 @@ struct DistillerFace<C>(C);
 
 impl<C: Distiller> Face for DistillerFace<C> {
     fn plan(&mut self, site: &str) -> Result<String> {
-        let site = decode(parse(site)?).map_err(|message| Error::new(format!("site: {message}")))?;
-        serde_json::to_string(&self.0.plan(&site)?).map_err(|error| Error::new(format!("plan: {error}")))
+        serde_json::to_string(&self.0.plan(&site::read(site)?)?).map_err(|error| Error::new(format!("plan: {error}")))
     }
     fn bind(&mut self, cx: &BindCx, x: &Inputs) -> Result<()> {
         self.0.bind(cx, x)

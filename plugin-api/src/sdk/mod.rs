@@ -2,7 +2,6 @@
 
 mod config;
 mod context;
-mod culprit;
 mod error;
 pub(crate) mod export;
 mod faces;
@@ -13,7 +12,9 @@ mod inputs;
 pub mod nn;
 mod operators;
 mod pairs;
+mod reader;
 mod reduction;
+mod site;
 mod tensor;
 
 pub use context::{BindCx, Cx, Moment, Rng};

@@ -22,7 +22,7 @@ use crate::error::ShapeError;
 use crate::float::Float;
 
 /// How windows move: pairs are `[height, width]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Rows and columns of the window.
     pub kernel: [usize; 2],
@@ -79,7 +79,7 @@ impl Window {
 }
 
 /// Geometry of one convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Images.
     pub batch: usize,

@@ -1,23 +1,26 @@
 //! Convolutions of maps that lie channels last.
 
 use super::super::node::{Call, Element, Grads, Node, View, apply};
+use super::super::packs::{packed, variable};
 use super::{lying, standing};
-use candle_core::{Error, Result, Tensor};
+use candle_core::{Error, Result, Tensor, TensorId};
+use std::rc::Rc;
 use stillhouse_kernels::conv::ConvShape;
 use stillhouse_kernels::nhwc::conv::{self, DataGrad, Epilogue, Packed, Wanted};
 use stillhouse_kernels::nhwc::{Grad, Load};
 
 /// As the function of the crate, whose checks are done.
 pub(crate) fn conv2d(shape: ConvShape, ins: &[&Tensor]) -> Result<Tensor> {
-    run(Lying { shape, transposed: false }, ins)
+    run(shape, false, ins)
 }
 
 /// As the function of the crate, whose checks are done.
 pub(crate) fn conv_transpose2d(shape: ConvShape, ins: &[&Tensor]) -> Result<Tensor> {
-    run(Lying { shape, transposed: true }, ins)
+    run(shape, true, ins)
 }
 
-fn run(node: Lying, ins: &[&Tensor]) -> Result<Tensor> {
+fn run(shape: ConvShape, transposed: bool, ins: &[&Tensor]) -> Result<Tensor> {
+    let node = Lying { shape, transposed, weights: variable(ins[1]) };
     let x = lying(ins[0])?;
     let ins: Vec<&Tensor> = std::iter::once(&x).chain(ins[1..].iter().copied()).collect();
     standing(&apply(node, &ins)?)
@@ -26,6 +29,8 @@ fn run(node: Lying, ins: &[&Tensor]) -> Result<Tensor> {
 struct Lying {
     shape: ConvShape,
     transposed: bool,
+    /// The variable that the weights are.
+    weights: Option<TensorId>,
 }
 
 impl Lying {
@@ -41,14 +46,16 @@ impl Lying {
         [shape.batch, height, width, channels]
     }
 
-    fn packed(&self, weights: &[f32], for_forward: bool) -> Packed {
-        let mut packed = Packed::default();
-        if for_forward == self.transposed {
-            conv::pack_winograd_backward(&self.shape, weights, &mut packed);
-        } else {
-            conv::pack_winograd(&self.shape, weights, &mut packed);
-        }
-        packed
+    fn packed(&self, weights: &[f32], for_forward: bool) -> Rc<Packed> {
+        packed(self.weights, &self.shape, for_forward, || {
+            let mut packed = Packed::default();
+            if for_forward == self.transposed {
+                conv::pack_winograd_backward(&self.shape, weights, &mut packed);
+            } else {
+                conv::pack_winograd(&self.shape, weights, &mut packed);
+            }
+            packed
+        })
     }
 }
 
@@ -77,7 +84,7 @@ impl Node for Lying {
         let slices = call.ins.iter().map(|view| single(self.name(), view.data)).collect::<Result<Vec<_>>>()?;
         let grad = single(self.name(), call.grad)?;
         let wanted = |at: usize| call.wanted.get(at).is_some_and(|wanted| *wanted);
-        let packed = if wanted(0) { self.packed(slices[1], false) } else { Packed::default() };
+        let packed = if wanted(0) { self.packed(slices[1], false) } else { Rc::default() };
         let mut dx = vec![0.0; if wanted(0) { slices[0].len() } else { 0 }];
         let mut dw = vec![0.0; slices[1].len()];
         let mut db = vec![0.0; slices.get(2).map_or(0, |bias| bias.len())];

@@ -6,6 +6,7 @@ mod elementwise;
 mod last;
 mod layers;
 mod products;
+mod packs;
 mod record;
 mod reductions;
 mod tape;

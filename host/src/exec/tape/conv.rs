@@ -6,6 +6,7 @@ use super::fold::Folded;
 use super::forward::{Made, Run};
 use super::value::Value;
 use crate::graph::LayerKind;
+use crate::ops::native;
 use crate::ops::slices::read;
 use candle_core::{Error, Result};
 use std::cell::RefCell;
@@ -23,6 +24,8 @@ pub(crate) struct Packs {
     pub(super) backward: Packed,
     /// The version of the parameters that `backward` holds.
     pub(super) backward_version: Option<u64>,
+    /// Of the convolutions of a module in the layer's place.
+    pub(super) module: native::Packs,
     pub(super) folded: Folded,
     /// The version of the parameters, the batch norm and the rounding that `folded` holds.
     pub(super) folded_of: Option<(u64, Option<usize>, bool)>,

@@ -1,6 +1,7 @@
 //! A module in a layer's place: its part runs under a record of its own, frame by frame.
 
 use super::backward::{Back, Backward, ParamGrad, Slot};
+use super::conv::Packs;
 use super::forward::{Made, Run};
 use super::value::{Value, copy_in, tensor_of};
 use crate::exec::network::NetworkError;
@@ -8,6 +9,7 @@ use crate::graph::Source;
 use crate::ops::native::Record;
 use crate::ops::{ParamKind, ParamSet};
 use candle_core::{Error, Result, Tensor};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 pub(super) fn run(run: &mut Run<'_>, index: usize) -> Result<Made> {
@@ -20,8 +22,12 @@ pub(super) fn run(run: &mut Run<'_>, index: usize) -> Result<Made> {
     }
     states_in.iter().for_each(|(_, state)| record.watch(state));
     let inputs = [input.clone()];
+    let (packs, params) = (run.network.packs(index, 0), slot.part.params().clone());
     let mut call = || run.network.module(index, &inputs, run.spec, run.moment, &mut run.states, &mut run.out);
-    let given = if run.spec.track { record.during(call) } else { call() };
+    let given = packs
+        .borrow_mut()
+        .module
+        .during(params.version(), || if run.spec.track { record.during(call) } else { call() });
     let output = given.map_err(|error| Error::Msg(inner(error)))?;
     let of_module = |point: &Source| matches!(point, Source::Value(of, _) if *of == index);
     let taps = run.out.taps.iter().filter(|(point, _)| of_module(point)).filter_map(|(_, frames)| frames.last());
@@ -34,7 +40,8 @@ pub(super) fn run(run: &mut Run<'_>, index: usize) -> Result<Made> {
         values: taps.cloned().collect(),
         states_in,
         states_out: run.states.get(&index).cloned().unwrap_or_default(),
-        params: slot.part.params().clone(),
+        params,
+        packs,
     };
     Ok((module.like.clone(), Some(Box::new(module))))
 }
@@ -59,6 +66,7 @@ struct Module {
     states_in: Vec<(String, Tensor)>,
     states_out: Vec<(String, Tensor)>,
     params: Rc<ParamSet>,
+    packs: Rc<RefCell<Packs>>,
 }
 
 impl Module {
@@ -78,7 +86,8 @@ impl Module {
         if starts.is_empty() {
             return Ok(());
         }
-        let found = self.record.gradients(&starts)?;
+        let mut packs = self.packs.borrow_mut();
+        let found = packs.module.during(self.params.version(), || self.record.gradients(&starts))?;
         if let Some((below, input)) = &self.input
             && let Some(gradient) = found.get(input)
         {
