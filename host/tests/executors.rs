@@ -10,27 +10,9 @@ use stillhouse::exec::Network;
 use stillhouse::model::{Frame, build_table};
 use stillhouse::ops::ParamSet;
 use stillhouse::train::{Fields, view_field};
-use support::small::{planned, setup, steps};
+use support::small::{PAIR, planned, setup, steps};
 
-const MANIFEST: &str = r#"
-manifest = 1
-[data]
-use = "digits"
-[models.teacher]
-arch = { kind = "resnet", depth = 8, width = 8 }
-[models.student]
-arch = { kind = "resnet", depth = 8, width = 4 }
-[stage.teacher]
-train = "teacher"
-epochs = 1
-batch = 16
-optimizer = { kind = "sgd", lr = 0.05 }
-terms.task = { use = "cross_entropy" }
-[stage.distil]
-train = "student"
-epochs = 1
-batch = 16
-optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4, nesterov = true }
+const DISTIL: &str = r#"optimizer = { kind = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4, nesterov = true }
 terms.task = { use = "cross_entropy", weight = 0.2 }
 terms.kd = { use = "kd", temperature = 4.0, weight = 0.8 }
 terms.hint = { use = "mse", student = "layer2", teacher = "layer2", connector = "conv_regressor" }
@@ -51,7 +33,7 @@ fn batches(passes: &[String], count: usize) -> Vec<Fields> {
 }
 
 fn losses(executor: &str, threads: usize) -> Vec<f64> {
-    let text = format!("{MANIFEST}[run]\nexecutor = \"{executor}\"\n");
+    let text = format!("{PAIR}{DISTIL}[run]\nexecutor = \"{executor}\"\n");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     pool.install(|| {
         let setup = setup(&text, &[3, 12, 12], 10, &[], DType::F32);
@@ -79,7 +61,8 @@ fn losses_do_not_depend_on_the_threads() {
 fn networks_of_the_examples_have_a_kernel_for_every_layer() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut models = 0;
-    for entry in std::fs::read_dir(folder).expect("examples").flatten() {
+    let entries = std::fs::read_dir(folder).expect("examples").flatten();
+    for entry in entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "toml")) {
         let text = std::fs::read_to_string(entry.path()).expect("reads");
         let table: toml::Table = text.parse().expect("TOML");
         for (name, model) in table["models"].as_table().expect("models") {

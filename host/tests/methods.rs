@@ -160,6 +160,31 @@ fn every_method_falls_when_it_is_trained_alone() {
 }
 
 #[test]
+fn matrices_that_a_method_reports_are_tables_and_pictures() {
+    let lab = lab();
+    let (name, settings, ..) = METHODS[0];
+    lab.run("tables", &body("auto", 3, &term("method", name, settings))).table();
+    let folder = lab.seed_folder("tables", 0).join("distil");
+    let table = std::fs::read_to_string(folder.join("method.mean_attention.csv")).expect("the table");
+    let mut lines = table.lines();
+    let head: Vec<&str> = lines.next().expect("a head").split(',').collect();
+    assert_eq!(head[..2], ["epoch", "teacher"]);
+    assert!(head[2..].contains(&"layer1.0.conv1"), "{head:?}");
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 3 * (head.len() - 2), "as many teacher layers as student layers, three epochs");
+    for row in &rows {
+        let sum: f64 = row[2..].iter().map(|value| value.parse::<f64>().expect("a number")).sum();
+        assert!((sum - 1.0).abs() < 1e-3, "attention sums to 1 over the student's layers: {row:?}");
+    }
+    let picture = std::fs::read_to_string(folder.join("method.mean_attention.svg")).expect("the picture");
+    assert_eq!(picture.matches("<rect x=").count(), (head.len() - 2) * (head.len() - 2));
+    // The log has the same.
+    let last = lab.epochs("tables", "distil").pop().expect("epochs");
+    assert_eq!(last["tables"][0]["name"], "mean_attention");
+    assert_eq!(last["tables"][0]["axes"], serde_json::json!(["teacher", "student"]));
+}
+
+#[test]
 fn all_losses_together_are_the_same_on_both_executors() {
     let lab = lab();
     let terms: String = LOSSES.iter().map(|(name, settings)| term(name, name, settings)).collect();

@@ -62,8 +62,35 @@ fn loss_that_is_not_finite_names_term_step_and_inputs() {
     let (lab, ran) = fails("not_finite");
     assert!(ran.err.contains("error: term `bad` (`not_finite`) is -inf at step 0 of stage `distil`"), "{}", ran.err);
     assert!(ran.err.contains("port `student`: [32, 10] f32, largest magnitude "), "{}", ran.err);
-    assert!(ran.err.contains("hint: lower the learning rate"), "{}", ran.err);
+    // All that it reads is finite, and nothing was updated: the learning rate is not to blame.
+    let hint = "hint: all that it reads is finite: `bad` (`not_finite`) has no finite value there";
+    assert!(ran.err.contains(hint) && !ran.err.contains("learning rate"), "{}", ran.err);
     goes_on(&lab);
+}
+
+#[test]
+fn first_tensor_that_is_not_finite_is_named() {
+    let lab = lab();
+    let rate = |lr: &str| body("").replace("lr = 0.05, momentum", &format!("lr = {lr}, momentum"));
+    // An update that overflows: the training is to blame.
+    let ran = lab.run("rate", &rate("1e30"));
+    assert!(ran.err.contains("first not finite: ") && ran.err.contains("` of `student`"), "{}", ran.err);
+    assert!(ran.err.contains("hint: lower the learning rate or the weight of the term"), "{}", ran.err);
+    // Weights of a teacher that are damaged.
+    lab.run("sound", &body("")).table();
+    let path = lab.seed_folder("sound", 0).join("teacher/best.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).expect("reads");
+    let bias = tensors["fc1.bias"].affine(f64::NAN, 0.0).expect("small");
+    tensors.insert("fc1.bias".into(), bias);
+    candle_core::safetensors::save(&tensors, lab.path().join("damaged.safetensors")).expect("is written");
+    let (start, end) = (DIGITS.find("[stage.teacher]").expect("is there"), DIGITS.len());
+    let text = format!("{}{}", &DIGITS[..start], &DIGITS[end..])
+        .replace("hidden = [32] }", "hidden = [32] }\nweights = \"damaged.safetensors\"");
+    let text = format!("{text}{DISTIL}\nterms.task = {{ use = \"cross_entropy\" }}\nterms.kd = {{ use = \"kd\" }}\n");
+    let ran = lab.run("damaged", &text);
+    assert!(ran.err.contains("term `kd` (`kd`) is NaN at step 0 of stage `distil`"), "{}", ran.err);
+    assert!(ran.err.contains("first not finite: `fc1.bias` of `teacher`"), "{}", ran.err);
+    assert!(ran.err.contains("hint: the weights that `teacher` came with are damaged"), "{}", ran.err);
 }
 
 #[test]

@@ -64,13 +64,14 @@
 pub mod abi;
 pub mod desc;
 pub mod op;
+pub mod report;
 pub mod sdk;
 pub mod testing;
 
 pub use inventory;
 pub use sdk::{
-    BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result,
-    Slice, State, Stepped, Tensor,
+    BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Reduction,
+    Result, Slice, State, Stepped, Tensor,
 };
 
 /// Everything that a method needs, in one `use`.
@@ -81,8 +82,8 @@ pub mod prelude {
     pub use crate::op::DType;
     pub use crate::sdk::nn::{BatchNorm, Conv2d, ConvTranspose2d, LayerNorm, Linear};
     pub use crate::sdk::{
-        BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Result,
-        Slice, State, Stepped, Tensor, common_size, map_dims, same_shape, sum_of_layers,
+        BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment,
+        Reduction, Result, Slice, State, Stepped, Tensor, common_size, map_dims, same_shape, sum_of_layers,
     };
     pub use crate::{ensure, export_plugin, register};
     pub use schemars::JsonSchema;

@@ -3,7 +3,7 @@
 use super::load::{open, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, print_error, show};
 use crate::manifest::{ManifestPath, wants_color};
-use crate::report::{EventLog, Progress, RunFolder, summarise, tell, tidy};
+use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell, tidy};
 use crate::train::{EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, run_seed};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// Go on where the last checkpoint of this run stands.
     #[arg(long)]
     resume: bool,
+    /// With `--resume`: go on although the manifest changed since; what was trained stays as it is.
+    #[arg(long, requires = "resume")]
+    accept_changes: bool,
     /// Print the final table as JSON.
     #[arg(long)]
     json: bool,
@@ -83,12 +86,15 @@ fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) ->
     let seed = plan.seed;
     let progress = (!args.quiet).then(|| Progress::new(setup.manifest.run.seeds.len()));
     let log = folder.log(seed).map_err(|error| failed(&error.to_string(), &[], None))?;
-    let mut both = Both { progress, log };
+    let mut both = Both { progress, log, tables: folder.tables(seed) };
     let result = run_seed(setup, plan, &folder.seed(seed), args.resume, &mut both);
     // The bar goes before an error is shown.
     drop(both.progress.take());
     if let Some(error) = both.log.failure() {
         tell(&format!("warning: the event log of seed {seed} has gaps: {error}"));
+    }
+    if let Some(error) = both.tables.failure() {
+        tell(&format!("warning: tables of seed {seed} were not written: {error}"));
     }
     result.map_err(|error| explain(&error, &folder.seed(seed)))
 }
@@ -98,6 +104,9 @@ fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
     let base = setup.sources.resolve(&ManifestPath::of(["run", "dir"]), &run.dir);
     let path = tidy(&base.join(&run.name));
     let found = path.exists();
+    if args.resume {
+        check_changes(setup, args, &path)?;
+    }
     let (folder, moved) =
         RunFolder::create(&path, args.resume).map_err(|error| failed(&error.to_string(), &[], None))?;
     let note = match moved {
@@ -110,6 +119,28 @@ fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
     note.iter().filter(|_| !args.quiet).for_each(|note| tell(note));
     folder.describe(&setup.sources, setup.registry.plugins()).map_err(|error| failed(&error.to_string(), &[], None))?;
     Ok(folder)
+}
+
+/// A run goes on under the manifest that it began with, unless the user says otherwise.
+fn check_changes(setup: &Setup, args: &Args, path: &Path) -> Result<(), ExitCode> {
+    let changes = changed_since(path, &setup.sources.resolved_toml(path), &setup.manifest.stage_order());
+    if changes.is_empty() {
+        return Ok(());
+    }
+    if args.accept_changes {
+        let list: Vec<String> = changes.iter().map(|change| format!("\n  {change}")).collect();
+        if !args.quiet {
+            tell(&format!("note: the manifest changed since this run began{}", list.concat()));
+        }
+        return Ok(());
+    }
+    let hint = format!(
+        "put it back, or go on all the same with `--resume --accept-changes`; without `--resume` the run starts anew and {} is \
+         moved aside",
+        path.display()
+    );
+    print_error("the manifest changed since this run began", &changes, Some(&hint));
+    Err(ExitCode::from(WRONG))
 }
 
 fn failed(message: &str, notes: &[String], hint: Option<&str>) -> ExitCode {
@@ -125,15 +156,17 @@ fn explain(error: &TrainError, folder: &Path) -> ExitCode {
     failed(&error.to_string(), &notes, error.hint().as_deref())
 }
 
-/// Tells both the terminal and the log.
+/// Tells the terminal, the log and the tables.
 struct Both {
     progress: Option<Progress>,
     log: EventLog,
+    tables: TableFiles,
 }
 
 impl Both {
     fn tell(&mut self, what: impl Fn(&mut dyn Observer)) {
         what(&mut self.log);
+        what(&mut self.tables);
         if let Some(progress) = &mut self.progress {
             what(progress);
         }

@@ -78,6 +78,14 @@ struct Family {
     examples: &'static [&'static str],
 }
 
+/// Families whose output is no score of classes.
+const WITHOUT_CLASSES: &[&str] = &["conv_lstm"];
+
+/// True when an architecture, by kind or short name, gives scores of classes.
+pub fn has_classes(name: &str) -> bool {
+    !WITHOUT_CLASSES.contains(&name)
+}
+
 const FAMILIES: &[Family] = &[
     Family {
         kind: "resnet",

@@ -7,9 +7,11 @@
 //!             seed-<s>/metrics.jsonl   one JSON object a line: stage starts, epochs, what parts said
 //!                      trainer.*       state to resume from
 //!                      <stage>/best.safetensors, last.safetensors    weights of the student alone
+//!                              <term>.<name>.csv, .svg               matrices that a part reports, epoch by epoch
 //! ```
 
 use super::log::EventLog;
+use super::tables::TableFiles;
 use crate::manifest::Sources;
 use crate::plugin::Plugin;
 use crate::train::Outcome;
@@ -114,6 +116,11 @@ impl RunFolder {
         let path = self.path.join(name);
         let beside = self.path.join(format!("{name}.partial"));
         fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path)).map_err(at(&path))
+    }
+
+    /// Tables and pictures of a seed.
+    pub fn tables(&self, seed: u64) -> TableFiles {
+        TableFiles::new(self.seed(seed))
     }
 
     /// The event log of a seed; a resumed run appends.

@@ -123,6 +123,7 @@ mod tests {
             lr: 0.1,
             terms: names.iter().map(term).collect(),
             total: 0.5,
+            tables: vec![],
             metrics: Metrics { samples: 10, accuracy: Some(0.9512), nll: Some(0.2), ..Metrics::default() },
             part: "val",
             best: true,

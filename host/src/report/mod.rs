@@ -1,5 +1,6 @@
 //! What a run leaves behind and shows: its folder, its log, its progress, the final table.
 
+mod changes;
 mod folder;
 mod line;
 mod log;
@@ -7,10 +8,13 @@ mod measures;
 mod output;
 mod progress;
 mod table;
+mod tables;
 
+pub use changes::changed_since;
 pub use folder::{FolderError, RunFolder, tidy};
 pub use log::EventLog;
 pub use measures::{Measure, Measures};
 pub use output::{show, tell};
 pub use progress::Progress;
 pub use table::{Summary, Table, summarise};
+pub use tables::TableFiles;

@@ -2,7 +2,7 @@
 //! connectors and part make their parameters.
 
 use super::models::{Model, create};
-use super::problem::{AtPath, Problem, known_hint, quoted};
+use super::problem::{AtPath, Problem, known_hint};
 use super::reads::binding_hint;
 use super::recordings::RecordingPlan;
 use super::setup::{Setup, check_settings, find_part};
@@ -66,7 +66,7 @@ pub const TERM_KINDS: &[Kind] = &[Kind::Loss, Kind::Distiller];
 
 /// A term with its plan, before its ports are bound.
 pub struct Planned {
-    part: crate::ops::BoundPart,
+    pub(super) part: crate::ops::BoundPart,
     /// What it asked for.
     pub plan: Plan,
     ports: Vec<Port>,
@@ -192,29 +192,14 @@ impl Scene<'_> {
         self.connect(term, &mut bound)?;
         let values = self.trace_ports(&bound)?;
         let bind = bound.part.bind(&self.moment("", ""), &values).at_key(&path);
-        bind.map_err(|problem| self.explain_shapes(problem, &bound))?;
+        bind.map_err(|problem| self.explain(problem, &bound, None))?;
         Ok(bound)
     }
 
-    /// Where student and teacher differ in shape and nothing connects them, says so beside what the part said.
-    pub fn explain_shapes(&self, problem: Problem, term: &BoundTerm) -> Problem {
-        let side = |name: &str| {
-            let [read] = term.port(name)?.reads.as_slice() else { return None };
-            Some((read.text(), self.meta(read)?))
-        };
-        let (Some((student, from)), Some((teacher, to))) = (side("student"), side("teacher")) else { return problem };
-        if from.shape == to.shape || !term.connectors.is_empty() {
-            return problem;
-        }
-        let all = self.setup.registry.components().iter().filter(|component| component.desc.kind == Kind::Connector);
-        let names: Vec<&str> = all.map(|component| component.desc.name.as_str()).collect();
-        let hint = match names.as_slice() {
-            [] => "a connector would bring them together, and no plugin has one".to_owned(),
-            _ => format!("put a connector between them, `connector = \"...\"`; there are {}", quoted(&names)),
-        };
-        let Problem(mut found) = problem;
-        found.details.notes = vec![format!("{student} is {from}"), format!("{teacher} is {to}")];
-        Problem(found).hint(hint)
+    /// Samples of a step.
+    pub(super) fn batch(&self) -> usize {
+        let samples = self.setup.data.get(self.data).map_or(usize::MAX, |set| set.train.len());
+        self.stage.batch.min(samples).max(1)
     }
 
     /// The type that trains.

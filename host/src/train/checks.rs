@@ -1,5 +1,6 @@
 //! What is wrong with a stage as a whole, or only looks like what was meant.
 
+use super::binding::Scene;
 use super::evaluate::Metrics;
 use super::plan::{RunPlan, StagePlan};
 use super::problem::known_hint;
@@ -7,7 +8,8 @@ use super::setup::Setup;
 use super::term::Read;
 use crate::data::{DataSet, LABEL, MAP};
 use crate::exec::Executor;
-use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, Stage};
+use crate::graph::{Layer, LayerKind};
+use crate::manifest::{Diagnostic, Diagnostics, FrozenPrecision, ManifestPath, Part, Stage};
 
 /// The metric that every stage has: the weighted sum of its terms.
 const OBJECTIVE: &str = "objective";
@@ -86,6 +88,46 @@ pub(super) fn check_frozen(setup: &Setup, run: &RunPlan, found: &mut Diagnostics
         let hint = "that is for the fast executor: `executor = \"fast\"`, on the CPU in float32";
         let warning = Diagnostic::warning(message).at(&at, Part::Value);
         found.push(if setup.sources.is_written(&at) { warning.hint(hint) } else { warning });
+    }
+}
+
+/// Rounding is for models that a stage only reads.
+pub(super) fn check_rounded(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
+    let is_read = |name: &str| {
+        let reads = |stage: &StagePlan| {
+            let mut reads =
+                stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| port.reads.clone()));
+            !stage.trained.iter().any(|trained| trained == name)
+                && reads.any(|read| model_of(&read, stage) == Some(name))
+        };
+        run.stages.iter().any(reads)
+    };
+    for (name, entry) in &setup.manifest.models {
+        let at = ManifestPath::of(["models", name, "frozen"]);
+        if entry.frozen != FrozenPrecision::Bf16 || is_read(name) {
+            continue;
+        }
+        let warning =
+            Diagnostic::warning(format!("no stage reads model `{name}` frozen, so it is never rounded to bf16"));
+        found.push(warning.at(&at, Part::Value).hint("write it at a teacher, or leave it out"));
+    }
+}
+
+/// One sample has no variance where its maps are single values.
+pub(super) fn check_norms(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostics) {
+    let models = stage.trained.iter().filter_map(|name| scene.models.get(name));
+    for model in models.filter(|_| scene.batch() == 1) {
+        let network = &model.network;
+        let is_single = |(layer, shape): &(&Layer, &Vec<usize>)| {
+            let is_frozen = stage.frozen.contains(&format!("{}.{}.weight", model.name, layer.path));
+            matches!(layer.kind, LayerKind::BatchNorm { .. }) && !is_frozen && shape[1..].iter().all(|size| *size == 1)
+        };
+        if let Some((layer, shape)) = network.graph.layers.iter().zip(&network.shapes).find(is_single) {
+            let message =
+                format!("layer `{}` of `{}` takes statistics over one value, {shape:?}", layer.path, model.name);
+            let wrong = Diagnostic::error(message).at(&stage.path().key("batch"), Part::Value);
+            found.push(wrong.hint("write `batch = 2` or more"));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connectors between a port and its counterpart, and what a part sees in a trace.
 
+use super::explain::with_samples;
 use super::models::create;
 use super::problem::{AtPath, Problem};
 use super::setup::{check_settings, find_part};
@@ -54,8 +55,13 @@ impl Scene<'_> {
                 let label = format!("`{owner}` (`{}`)", component.desc.name);
                 let part = create(component, &part.config, &label, self.params(&owner), &here)?;
                 let ports = [trace_port("from", &x), trace_port("to", &end)];
-                part.bind(&self.moment("", ""), &ports).at_path(&named)?;
-                let traced = part.trace(&self.moment("", ""), &ports).at_path(&named)?;
+                let moment = self.moment("", "");
+                let traced = part.bind(&moment, &ports).and_then(|()| part.trace(&moment, &ports)).at_path(&named);
+                let traced = traced.map_err(|problem| match self.batch() {
+                    // One sample is refused by statistics alone.
+                    1 if part.trace(&moment, &with_samples(&ports, 2)).is_ok() => self.wants_batch(problem),
+                    _ => problem,
+                })?;
                 x = traced.results.first().map_or(x, |(.., meta, _)| meta.clone());
                 chain.push(part);
             }

@@ -27,17 +27,19 @@ pub enum TrainError {
     #[error("term `{term}` (`{part}`) is {value} at step {step} of stage `{stage}`")]
     NotFinite {
         /// Name of the term.
-        term: String,
+        term: Box<str>,
         /// The component that gave it.
-        part: String,
+        part: Box<str>,
         /// Its value.
         value: f64,
         /// Update.
         step: u64,
         /// Stage.
-        stage: String,
-        /// What the part read, with shapes and largest values.
-        inputs: Vec<String>,
+        stage: Box<str>,
+        /// What the part read, with shapes and largest values, and what was not finite first.
+        inputs: Box<[String]>,
+        /// What to do.
+        hint: Box<str>,
     },
     /// A teacher's weights changed.
     #[error("the weights of teacher `{0}` changed during stage `{1}`")]
@@ -62,9 +64,7 @@ impl TrainError {
     /// What to do, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TrainError::NotFinite { .. } => {
-                Some("lower the learning rate or the weight of the term, or set `clip_norm`".into())
-            }
+            TrainError::NotFinite { hint, .. } => Some(hint.to_string()),
             TrainError::Data(error) => error.hint(),
             TrainError::Weights(error) => error.hint(),
             TrainError::Part(error) if error.is_panic() => {
@@ -77,7 +77,7 @@ impl TrainError {
     /// Lines beside the message.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            TrainError::NotFinite { inputs, .. } => inputs.clone(),
+            TrainError::NotFinite { inputs, .. } => inputs.to_vec(),
             _ => vec![],
         }
     }

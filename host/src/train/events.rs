@@ -2,10 +2,11 @@
 
 use super::evaluate::Metrics;
 use super::step::{StepReport, TermValue};
+use super::tables::Table;
 use serde::Serialize;
 
 /// A stage begins (or goes on).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct StageStart {
     /// Name.
     pub stage: String,
@@ -43,7 +44,7 @@ pub struct Progress<'a> {
 }
 
 /// One epoch.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct EpochEnd {
     /// Stage.
     pub stage: String,
@@ -61,6 +62,9 @@ pub struct EpochEnd {
     pub total: f64,
     /// On the validation part, or on the test part where there is none.
     pub metrics: Metrics,
+    /// Matrices that parts report, means over the epoch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Table>,
     /// Which part that was.
     pub part: &'static str,
     /// True when these are the best weights so far.

@@ -5,12 +5,14 @@
 
 mod batch;
 mod binding;
+mod blame;
 mod checkpoint;
 mod checks;
 mod connecting;
 mod error;
 mod evaluate;
 mod events;
+mod explain;
 mod frames;
 mod groups;
 mod maps;
@@ -30,6 +32,7 @@ mod setup;
 mod stage;
 mod stages;
 mod step;
+mod tables;
 mod term;
 mod walk;
 
@@ -54,4 +57,5 @@ pub use selector::Selector;
 pub use setup::Setup;
 pub use stage::{StageRunner, load_model, model_tensors};
 pub use step::{StepReport, Stepper, TermValue};
+pub use tables::Table;
 pub use term::{BoundConnector, BoundPort, BoundTerm, Read};

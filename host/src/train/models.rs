@@ -214,10 +214,15 @@ fn build_graph(
         options.shift_remove("classes").and_then(|value| value.as_u64()).and_then(|value| usize::try_from(value).ok());
     let known = if entry.predict.is_some() { classes.max(1) } else { classes };
     let frame = Frame { input: input.to_vec(), classes: own.unwrap_or(known) };
-    if frame.classes == 0 {
-        return Err(Problem::new("the data set has neither labels nor maps, so the number of classes is not known")
-            .at(&path.key("arch"), Part::Value)
-            .hint("give it, as in `arch = { kind = \"resnet\", depth = 8, classes = 10 }`"));
+    if frame.classes == 0 && model::has_classes(&arch.kind) {
+        let kind = &arch.kind;
+        let message =
+            format!("the data set has neither labels nor maps, so the number of classes of `{kind}` is not known");
+        let hint = match options.is_empty() {
+            true => "write it as a table, as in `arch = { kind = \"resnet\", depth = 8, classes = 10 }`",
+            false => "give it beside the other settings, as in `classes = 10`",
+        };
+        return Err(Problem::new(message).at(&path.key("arch"), Part::Value).hint(hint));
     }
     let built = if options.is_empty() {
         model::build_short(&arch.kind, &frame)

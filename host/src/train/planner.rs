@@ -52,7 +52,11 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
         }
         run.stages.extend(distilled);
     }
-    if found.has_errors() { Err(found) } else { Ok((run, found)) }
+    if found.has_errors() {
+        return Err(found);
+    }
+    checks::check_rounded(setup, &run, &mut found);
+    Ok((run, found))
 }
 
 /// The data set of a model: that of the stage that trains it, else of the first stage.
@@ -176,6 +180,7 @@ impl StagePlanner<'_> {
         };
         for stage in &stages {
             reach::check(stage, &scene, found);
+            checks::check_norms(stage, &scene, found);
             checks::check_teachers(self.setup, run, stage, found);
         }
         self.check_init(&scene)?;

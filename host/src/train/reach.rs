@@ -123,7 +123,7 @@ fn trace(active: &ActiveTerm, stage: &StagePlan, phase: &PhasePlan, scene: &Scen
     }
     let moment = scene.moment(&stage.inner, &phase.name);
     let traced = term.part.trace(&moment, &ports).at_key(&term.path);
-    let traced = traced.map_err(|problem| scene.explain_shapes(problem, term))?;
+    let traced = traced.map_err(|problem| scene.explain(problem, term, Some(&moment)))?;
     check_terms(active, &traced)?;
     let mut names = HashSet::new();
     let is_active = |role: u32, name: &String| role == role::TERM && active.inner.contains(name);

@@ -204,7 +204,7 @@ impl Scene<'_> {
 
     /// Shape and type of a value with the batch in front; a parameter has none.
     pub fn meta(&self, read: &Read) -> Option<Meta> {
-        let batched = |shape: Vec<usize>, dtype| Meta::new([vec![self.stage.batch.max(2)], shape].concat(), dtype);
+        let batched = |shape: Vec<usize>, dtype| Meta::new([vec![self.batch()], shape].concat(), dtype);
         match read {
             Read::Tap { pass, point, .. } => {
                 let model = self.models.get(&self.passes.get(pass)?.model)?;

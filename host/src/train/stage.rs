@@ -10,6 +10,7 @@ use super::optim::Optimizer;
 use super::plan::{Length, RunPlan, StagePlan};
 use super::setup::Setup;
 use super::step::Stepper;
+use super::tables::Tables;
 use super::{recordings, sampling};
 use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
 use crate::manifest::{self, Goal};
@@ -133,7 +134,8 @@ impl StageRunner<'_> {
             drop_last: set.train.len() >= stage.spec.batch,
             ..LoaderSpec::new(stage.spec.batch.min(set.train.len()))
         };
-        let (mut means, started, mut samples) = (Means::default(), Instant::now(), 0);
+        let (mut means, mut tables) = (Means::default(), Tables::default());
+        let (started, mut samples) = (Instant::now(), 0);
         let mut lr = 0.0;
         let mut stepper = Stepper::new(stage, &self.run.models, optimizers);
         for served in Loader::new(&set.train, spec)?.take((extent.per_epoch * extent.pieces) as usize) {
@@ -154,6 +156,7 @@ impl StageRunner<'_> {
             let report = stepper.step(&tensors, &moment, factor, norms)?;
             report.log.iter().for_each(|(level, term, line)| observer.said(*level, term, line));
             means.add(&report);
+            tables.add(&report);
             samples += count;
             position.steps += u64::from(report.updated);
             observer.stepped(&Progress {
@@ -180,6 +183,7 @@ impl StageRunner<'_> {
             terms: means.terms(),
             total: means.total(),
             metrics,
+            tables: tables.means(stage),
             part,
             best: false,
             seconds,

@@ -1,6 +1,7 @@
 //! One training step: passes, terms, gradients, updates, phase by phase.
 
 use super::batch::{Fields, view_field};
+use super::blame::{Blame, Given as Seen, blame};
 use super::error::TrainError;
 use super::models::Model;
 use super::optim::{self, Gradients, Optimizer};
@@ -162,7 +163,8 @@ impl<'a> Stepper<'a> {
                 let weight = active.term.factor(&inner, moment.step, moment.steps_per_epoch);
                 let raw = scalar(&tensor)?;
                 if !raw.is_finite() {
-                    return Err(not_finite(active, &inner, raw, moment, &self.stage.name, &ports));
+                    let seen = Seen { stage: self.stage, models: self.models, fields, moment };
+                    return Err(not_finite(active, &inner, raw, &ports, &seen));
                 }
                 report.terms.push(TermValue { name: active.term.label(&inner), raw, weight, gradient_norm: None });
                 report.total += weight * raw;
@@ -387,14 +389,7 @@ fn scalar(tensor: &Tensor) -> Result<f64, TrainError> {
     Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
 }
 
-fn not_finite(
-    active: &ActiveTerm,
-    inner: &str,
-    value: f64,
-    moment: &Moment,
-    stage: &str,
-    ports: &[PortIn<'_>],
-) -> TrainError {
+fn not_finite(active: &ActiveTerm, inner: &str, value: f64, ports: &[PortIn<'_>], seen: &Seen<'_>) -> TrainError {
     let largest = |tensor: &Tensor| -> candle_core::Result<f64> {
         tensor.abs()?.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()
     };
@@ -407,12 +402,14 @@ fn not_finite(
         };
         Some(format!("port `{}`: {}{size}", port.name, crate::ops::meta_of(value)))
     };
+    let Blame { first, hint } = blame(&active.term, ports, seen);
     TrainError::NotFinite {
-        term: active.term.label(inner),
-        part: active.term.part.desc().name.clone(),
+        term: active.term.label(inner).into(),
+        part: active.term.part.desc().name.as_str().into(),
         value,
-        step: moment.step,
-        stage: stage.into(),
-        inputs: ports.iter().filter_map(describe).collect(),
+        step: seen.moment.step,
+        stage: seen.stage.name.as_str().into(),
+        inputs: first.into_iter().chain(ports.iter().filter_map(describe)).collect(),
+        hint: hint.into(),
     }
 }

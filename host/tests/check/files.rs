@@ -242,21 +242,21 @@ paths = ["./mine", "kd.so"]
 
 #[test]
 fn data_without_labels_needs_the_number_of_classes() {
-    let wanted = r#"error: the data set has neither labels nor maps, so the number of classes is not known
+    let wanted = r#"error: the data set has neither labels nor maps, so the number of classes of `resnet` is not known
  --> m.toml:7:8
   |
 7 | arch = { kind = "resnet", depth = 8, width = 16 }
   |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = hint: give it, as in `arch = { kind = "resnet", depth = 8, classes = 10 }`
+  = hint: give it beside the other settings, as in `classes = 10`
 
-error: the data set has neither labels nor maps, so the number of classes is not known
+error: the data set has neither labels nor maps, so the number of classes of `resnet` is not known
   --> m.toml:10:8
    |
 10 | arch = { kind = "resnet", depth = 8, width = 8 }
    |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = hint: give it, as in `arch = { kind = "resnet", depth = 8, classes = 10 }`
+   = hint: give it beside the other settings, as in `classes = 10`
 
 2 errors in the manifest
 "#;

@@ -36,7 +36,7 @@ fn setting_misspelt_names_the_nearest() {
 
 #[test]
 fn setting_out_of_range_is_shown_at_its_value() {
-    let wanted = r#"error: `kd`: `temperature` must be finite and above 0, got -1
+    let wanted = r#"error: `temperature` must be greater than 0, got -1
   --> m.toml:23:40
    |
 23 | terms.kd = { use = "kd", temperature = -1 }
@@ -200,7 +200,7 @@ error: there is no `kdd` in `stage.distil.terms` to set
 #[test]
 fn override_out_of_range_is_shown_in_the_override() {
     let wanted = "\
-error: `kd`: `temperature` must be finite and above 0, got -2
+error: `temperature` must be greater than 0, got -2
  --> --set:1:35
   |
 1 | stage.distil.terms.kd.temperature=-2

@@ -1,5 +1,6 @@
 //! What `stillhouse check` says of manifests with mistakes, word for word.
 
+mod advice;
 mod files;
 mod keys;
 mod parts;

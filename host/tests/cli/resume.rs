@@ -51,6 +51,29 @@ fn run_resumed_at_its_end_gives_the_same_results() {
 }
 
 #[test]
+fn run_resumed_under_another_manifest_is_refused_unless_accepted() {
+    let place = Place::with(TINY);
+    place.succeed(&["run", "m.toml", "-q"]);
+    let changed = TINY.replace("use = \"kd\", weight = 0.5", "use = \"kd\", weight = 0.25, temperature = 2.0");
+    place.write("m.toml", changed.replace("baseline = true", "baseline = true\nthreads = 1"));
+    let said = place.run(&["run", "m.toml", "--resume"]);
+    let wanted = "error: the manifest changed since this run began\n  stage.distil.terms.kd.weight: 0.5, now 0.25\n  \
+                  stage.distil.terms.kd.temperature: was not there, now 2.0\n\nhint: put it back, or go on all the same with \
+                  `--resume --accept-changes`; without `--resume` the run starts anew and runs/tiny is moved aside\n";
+    assert_eq!((said.code, said.err.as_str()), (2, wanted));
+    let said = place.succeed(&["run", "m.toml", "--resume", "--accept-changes"]);
+    assert!(
+        said.err.contains("note: the manifest changed since this run began\n  stage.distil.terms.kd.weight"),
+        "{}",
+        said.err
+    );
+    // It is the run's manifest from now on.
+    place.succeed(&["run", "m.toml", "--resume"]);
+    let alone = place.run(&["run", "m.toml", "--accept-changes"]);
+    assert_eq!(alone.code, 2, "{}", alone.err);
+}
+
+#[test]
 fn run_resumed_without_checkpoint_starts_anew_and_says_so() {
     let said = Place::with(TINY).succeed(&["run", "m.toml", "--resume"]);
     assert!(

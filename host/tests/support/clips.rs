@@ -7,6 +7,15 @@ const FRAMES: usize = 5;
 
 /// An archive of clips of five frames of this shape: the sum of the first values of its frames decides a clip's class.
 pub fn write(path: &Path, frame: &[usize]) {
+    write_with(path, frame, true);
+}
+
+/// The same without the labels.
+pub fn write_unlabelled(path: &Path, frame: &[usize]) {
+    write_with(path, frame, false);
+}
+
+fn write_with(path: &Path, frame: &[usize], with_labels: bool) {
     let features: usize = frame.iter().product();
     let array = |count: usize, shift: usize| {
         let value =
@@ -23,7 +32,9 @@ pub fn write(path: &Path, frame: &[usize]) {
         let shape = [&[count, FRAMES], frame].concat().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         add_array(&mut zip, &format!("{part}_frames"), "<f4", &format!("({shape})"), &bytes);
         let bytes: Vec<u8> = labels.iter().flat_map(|v| v.to_le_bytes()).collect();
-        add_array(&mut zip, &format!("{part}_label"), "<i8", &format!("({count},)"), &bytes);
+        if with_labels {
+            add_array(&mut zip, &format!("{part}_label"), "<i8", &format!("({count},)"), &bytes);
+        }
     }
     zip.finish().expect("the archive is written");
 }

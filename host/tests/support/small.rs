@@ -13,6 +13,27 @@ use stillhouse::model::{build_inline, write_weights};
 use stillhouse::ops::{Moment, ParamSet};
 use stillhouse::train::{Fields, Model, RunPlan, Setup, StagePlan, StageRunner, Stepper, plan, view_field};
 
+/// A teacher and a student, the teacher's stage, and the head of the student's: terms and optimizers are to follow.
+pub const PAIR: &str = r#"
+manifest = 1
+[data]
+use = "digits"
+[models.teacher]
+arch = { kind = "resnet", depth = 8, width = 8 }
+[models.student]
+arch = { kind = "resnet", depth = 8, width = 4 }
+[stage.teacher]
+train = "teacher"
+epochs = 1
+batch = 16
+optimizer = { kind = "sgd", lr = 0.05 }
+terms.task = { use = "cross_entropy" }
+[stage.distil]
+train = "student"
+epochs = 1
+batch = 16
+"#;
+
 /// What the manifest stands on: samples (clips, where the shape is theirs) of zeros of this shape with labels of this many classes, and weights of zeros for the
 /// teacher.
 pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usize])], float: DType) -> Setup {
@@ -37,7 +58,7 @@ pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usiz
     Setup {
         manifest,
         sources,
-        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd", "tmu"]),
+        registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd", "maps", "tmu"]),
         data,
         device: Device::Cpu,
         float,

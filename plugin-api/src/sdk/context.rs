@@ -144,6 +144,12 @@ impl Cx {
         self.door.host.emit()(self.door.ctx, name.into(), value.handle);
     }
 
+    /// Hands a matrix to the run's report: its mean over each epoch stands there as a table, and as a picture. The names of its
+    /// rows and columns are what the two ports read, in order.
+    pub fn report(&self, name: &str, value: &Tensor, axes: [&str; 2]) {
+        self.emit(&crate::report::full_name(name, axes), value);
+    }
+
     /// A warning in the run's log.
     pub fn warn(&self, line: &str) {
         self.door.host.log()(self.door.ctx, 2, line.into());

@@ -13,6 +13,7 @@ pub mod nn;
 mod operators;
 mod pairs;
 mod reader;
+mod reduction;
 mod site;
 mod tensor;
 
@@ -24,4 +25,5 @@ pub use fused::{Float, FusedOp, Slice};
 pub use init::Init;
 pub use inputs::Inputs;
 pub use pairs::{common_size, map_dims, same_shape, sum_of_layers};
+pub use reduction::Reduction;
 pub use tensor::Tensor;

@@ -54,11 +54,7 @@ fn of_one_batch(name: &str, student: Tensor, teacher: Tensor) -> Result<(Tensor,
 /// The shapes differ, or a value is poisoned.
 pub fn same_shape(name: &str, student: &Tensor, teacher: &Tensor) -> Result<()> {
     let (ours, theirs) = (student.dims()?, teacher.dims()?);
-    ensure!(
-        ours == theirs,
-        "`{name}` got features that differ\n  student: {ours:?}\n  teacher: {theirs:?}\n\nhint: a connector brings the \
-         student's features to the teacher's shape"
-    );
+    ensure!(ours == theirs, "`{name}` got features that differ\n  student: {ours:?}\n  teacher: {theirs:?}");
     Ok(())
 }
 

@@ -43,6 +43,7 @@ mod bench;
 mod builder;
 pub mod golden;
 mod gradients;
+mod helpers;
 mod host;
 mod kernels;
 mod ports;
@@ -55,4 +56,5 @@ mod tests;
 
 pub use array::Array;
 pub use bench::Bench;
+pub use helpers::{numbers, refused};
 pub use run::Run;

@@ -189,6 +189,12 @@ impl Run {
         wanted("parameter", name, self.param_grads.iter().map(|(known, grad)| (known, grad)))
     }
 
+    /// Gradients of all inputs and parameters, one after another.
+    pub(super) fn all_grads(&self) -> impl Iterator<Item = f64> {
+        let inputs = self.grads.iter().flat_map(|(_, grads)| grads.iter().flatten());
+        inputs.chain(self.param_grads.iter().flat_map(|(_, grad)| grad)).copied()
+    }
+
     /// The value that the run wrote to a buffer.
     pub fn buffer_after(&self, name: &str) -> &[f64] {
         let newest_first = self.buffers.iter().rev();

@@ -3,27 +3,12 @@
 
 use stillhouse_activation::{Ab, Ofd};
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -2 and 2 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 2.0 * (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, Run, golden::Case, numbers};
 
 /// Two samples of three channels with 2x2 places.
 fn bench<T: Loss>(config: &str) -> Bench {
     let bench = Bench::loss::<T>(config).expect("a right configuration");
     bench.input("student", &[2, 3, 2, 2], &numbers(1.0, 24)).input("teacher", &[2, 3, 2, 2], &numbers(2.0, 24))
-}
-
-#[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 /// A bench with the maps of a case; weights of terms are applied by hand.
@@ -39,7 +24,7 @@ fn of_case<T: Loss>(case: &Case, weight: f64) -> Bench {
 
 #[track_caller]
 fn check(case: &Case, bench: Bench) -> Run {
-    let run = ran(bench);
+    let run = bench.ran();
     case.assert_values("out.loss", &[run.loss()]);
     for (at, name) in case.names().filter(|name| name.starts_with("grad.input.student.")).enumerate() {
         case.assert_gradient(name, run.grad_at("student", at));
@@ -74,7 +59,7 @@ fn golden_ofd_margins_match() {
     let bench = of_case::<Ofd>(&case, 1.0)
         .array("scale", case.array("input.bn_weight"))
         .array("shift", case.array("input.bn_bias"));
-    let run = ran(bench);
+    let run = bench.ran();
     // The official code keeps margins in single precision.
     let wanted = &case.array("input.margin").values;
     let close = |(got, wanted): (&f64, &f64)| (got - wanted).abs() <= 1e-6 * wanted.abs();
@@ -85,7 +70,7 @@ fn golden_ofd_margins_match() {
 #[test]
 fn ofd_margin_of_the_standard_normal_is_known() {
     let bench = |scale: &[f64], shift: &[f64]| {
-        let run = ran(bench::<Ofd>("{}").input("scale", &[3], scale).input("shift", &[3], shift));
+        let run = bench::<Ofd>("{}").input("scale", &[3], scale).input("shift", &[3], shift).ran();
         run.emitted("margin.0").values.clone()
     };
     let half_normal = (2.0 / std::f64::consts::PI).sqrt();
@@ -100,15 +85,16 @@ fn ofd_margin_of_the_standard_normal_is_known() {
 fn ab_last_tap_counts_most() {
     let values = numbers(1.0, 4);
     let teacher = numbers(2.0, 4);
-    let one = ran(Bench::loss::<Ab>("{}").expect("configured").input("student", &[2, 2], &values).input(
-        "teacher",
-        &[2, 2],
-        &teacher,
-    ));
-    let three = ran(Bench::loss::<Ab>("{}")
+    let one = Bench::loss::<Ab>("{}")
+        .expect("configured")
+        .input("student", &[2, 2], &values)
+        .input("teacher", &[2, 2], &teacher)
+        .ran();
+    let three = Bench::loss::<Ab>("{}")
         .expect("configured")
         .input_list("student", &[(&[2, 2], &values), (&[2, 2], &values), (&[2, 2], &values)])
-        .input_list("teacher", &[(&[2, 2], &teacher), (&[2, 2], &teacher), (&[2, 2], &teacher)]));
+        .input_list("teacher", &[(&[2, 2], &teacher), (&[2, 2], &teacher), (&[2, 2], &teacher)])
+        .ran();
     let wanted = [0.25, 0.5, 1.0].map(|factor| factor * one.loss());
     assert!(three.emitted("per_layer").values.iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-15));
 }
@@ -127,11 +113,11 @@ fn activation_gradients_match_finite_differences() {
 fn activation_losses_at_the_goal_are_zero() {
     let teacher = numbers(2.0, 24);
     let beyond: Vec<f64> = teacher.iter().map(|value| 1.5 * value.signum()).collect();
-    let run = ran(bench::<Ab>("{}").input("student", &[2, 3, 2, 2], &beyond));
+    let run = bench::<Ab>("{}").input("student", &[2, 3, 2, 2], &beyond).ran();
     assert_eq!((run.loss(), run.grad("student")), (0.0, &[0.0; 24][..]));
     // Anything below a negative value will do.
     let below: Vec<f64> = teacher.iter().map(|value| if *value > 0.0 { *value } else { value - 7.0 }).collect();
-    let run = ran(bench::<Ofd>("{}").input("student", &[2, 3, 2, 2], &below));
+    let run = bench::<Ofd>("{}").input("student", &[2, 3, 2, 2], &below).ran();
     assert_eq!((run.loss(), run.grad("student")), (0.0, &[0.0; 24][..]));
 }
 
@@ -141,12 +127,12 @@ fn activation_losses_of_zeros_and_extremes_are_finite() {
         for student in [vec![0.0; 24], numbers(1.0, 24).iter().map(|value| value * 1e60).collect()] {
             for teacher in [vec![0.0; 24], student.clone()] {
                 let bench = bench::<T>("{}").input("student", &[2, 3, 2, 2], &student);
-                let run = ran(bench.input("teacher", &[2, 3, 2, 2], &teacher));
+                let run = bench.input("teacher", &[2, 3, 2, 2], &teacher).ran();
                 assert!(run.grad("student").iter().all(|grad| grad.is_finite()), "{run:?}");
             }
         }
         let one = bench::<T>("{}").input("student", &[1, 1], &[3.0]).input("teacher", &[1, 1], &[3.0]);
-        assert_eq!(ran(one).loss(), 0.0);
+        assert_eq!(one.ran().loss(), 0.0);
     }
     check::<Ab>();
     check::<Ofd>();
@@ -157,18 +143,18 @@ fn activation_losses_of_wrong_inputs_are_errors() {
     fn check<T: Loss>(name: &str) {
         let shapes = bench::<T>("{}").input("student", &[2, 3, 1, 1], &[0.0; 6]);
         let wanted = format!("`{name}` got features that differ\n  student: [2, 3, 1, 1]\n  teacher: [2, 3, 2, 2]");
-        assert!(refusal(shapes).starts_with(&wanted));
+        assert!(shapes.refusal().starts_with(&wanted));
         let empty = bench::<T>("{}").input("student", &[0, 3], &[]).input("teacher", &[0, 3], &[]);
-        assert_eq!(refusal(empty), format!("`{name}` got an empty batch: [0, 3]"));
+        assert_eq!(empty.refusal(), format!("`{name}` got an empty batch: [0, 3]"));
     }
     check::<Ab>("ab");
     check::<Ofd>("ofd");
     let half = bench::<Ofd>("{}").input("scale", &[3], &[1.0; 3]);
-    assert_eq!(refusal(half), "`ofd` wants both `scale` and `shift` of the teacher's batch normalisation, or neither");
+    assert_eq!(half.refusal(), "`ofd` wants both `scale` and `shift` of the teacher's batch normalisation, or neither");
     let short = bench::<Ofd>("{}").input("margin", &[2], &[-1.0; 2]);
-    assert_eq!(refusal(short), "`ofd` wants a margin for each of the 3 channels, got [2]");
+    assert_eq!(short.refusal(), "`ofd` wants a margin for each of the 3 channels, got [2]");
     let two = bench::<Ofd>("{}").input_list("margin", &[(&[3], &[-1.0; 3]), (&[3], &[-1.0; 3])]);
-    assert_eq!(refusal(two), "`ofd` wants one value of `margin` for each of the 1 taps, got 2");
+    assert_eq!(two.refusal(), "`ofd` wants one value of `margin` for each of the 1 taps, got 2");
 }
 
 #[test]

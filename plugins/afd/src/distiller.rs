@@ -37,7 +37,7 @@ impl Default for AfdConfig {
 /// - parameters, i counting taps: `key.<i>.linear.*`, `key.<i>.bn.*`, `bilinear.linear.*`, `bilinear.bn.*`, `query.<i>.*`,
 ///   `position_student` `[S, qk_dim]`, `position_teacher` `[T, qk_dim]`; buffers of the normalisations
 /// - term `afd` `[]`, no unit, >= 0
-/// - emits `attention` `[N, T, S]` and `per_teacher` `[T]`
+/// - emits `attention` `[N, T, S]` and `per_teacher` `[T]`; reports `mean_attention` `[T, S]`, the mean over samples
 ///
 /// # Errors
 /// Other than maps, batches that differ, an empty batch, one sample in training (its normalisations have no variance), a
@@ -99,6 +99,7 @@ impl Distiller for Afd {
         let (students, teachers) = maps(x)?;
         let weights = attention.forward(cx, &students, &teachers)?; // [N, T, S]
         cx.emit("attention", &weights);
+        cx.report("mean_attention", &weights.mean(&[0]), ["teacher", "student"]);
         let of_teacher =
             |(at, distances): (usize, Tensor)| (distances * weights.narrow(1, at, 1).squeeze(1)).sum(&[1]).mean_all();
         let losses: Vec<Tensor> = distances(&students, &teachers)?.into_iter().enumerate().map(of_teacher).collect();

@@ -2,12 +2,7 @@
 #![allow(missing_docs)]
 
 use stillhouse_afd::Afd;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 
 fn configured(config: &str) -> Bench {
     Bench::distiller::<Afd>(config).expect("a right configuration")
@@ -36,16 +31,6 @@ fn strong() -> Bench {
             .param(&format!("{name}.bn.bias"), &numbers(seed + 0.3, outputs));
     }
     bench.param("position_student", &numbers(7.0, 6)).param("position_teacher", &numbers(8.0, 6))
-}
-
-#[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 /// The official name of a parameter or buffer.
@@ -96,7 +81,7 @@ fn golden_afd_cases_match() {
                 bench = bench.param(&own(name), &case.array(&format!("{kind}{name}")).values);
             }
         }
-        let run = ran(bench);
+        let run = bench.ran();
         case.assert_values("out.loss", &[run.term("afd")]);
         case.assert_values("out.attention", &run.emitted("attention").values);
         case.assert_values("out.loss.per_teacher", &run.emitted("per_teacher").values);
@@ -114,7 +99,7 @@ fn golden_afd_cases_match() {
 
 #[test]
 fn afd_attention_sums_to_one_over_students() {
-    let run = ran(strong());
+    let run = strong().ran();
     let attention = &run.emitted("attention").values;
     assert_eq!(run.emitted("attention").shape(), [3, 2, 2]);
     assert!(attention.chunks(2).all(|pair| (pair[0] + pair[1] - 1.0).abs() < 1e-14 && pair[0] > 0.0));
@@ -128,7 +113,7 @@ fn afd_of_no_matches_and_positions_is_the_mean_over_students() {
         .param("query.0.bn.weight", &[0.0; 3])
         .param("query.1.bn.weight", &[0.0; 3])
         .param("position_student", &[0.0; 6]);
-    let run = ran(zeroed);
+    let run = zeroed.ran();
     assert!(run.emitted("attention").values.iter().all(|weight| (weight - 0.5).abs() < 1e-14));
     // By plain loops: responses, pooled and normalised.
     let response = |values: &[f64], channels: usize, n: usize, places: usize| -> Vec<f64> {
@@ -176,7 +161,7 @@ fn afd_plan_is_one_term() {
 fn afd_default_has_the_published_size() {
     let values = numbers(1.0, 4);
     let bench = configured("{}").input("student", &[2, 2, 1, 1], &values).input("teacher", &[2, 2, 1, 1], &values);
-    let run = ran(bench);
+    let run = bench.ran();
     assert_eq!(run.grad_param("position_student").len(), 128);
     assert_eq!(run.grad_param("bilinear.linear.weight").len(), 128 * 128);
 }
@@ -189,7 +174,7 @@ fn afd_gradients_match_finite_differences() {
 
 #[test]
 fn afd_teacher_maps_are_constant() {
-    let run = ran(strong());
+    let run = strong().ran();
     assert!(run.grad_at("teacher", 0).iter().chain(run.grad_at("teacher", 1)).all(|grad| *grad == 0.0));
     assert!(run.grad_param("query.0.linear.weight").iter().any(|grad| *grad != 0.0));
 }
@@ -198,7 +183,7 @@ fn afd_teacher_maps_are_constant() {
 fn afd_of_equal_responses_is_zero() {
     let map = numbers(1.0, 24);
     let bench = configured("{}").input("student", &[2, 3, 2, 2], &map).input("teacher", &[2, 3, 2, 2], &map);
-    let run = ran(bench);
+    let run = bench.ran();
     assert!(run.term("afd").abs() < 1e-15 && run.grad("student").iter().all(|grad| grad.abs() < 1e-14));
 }
 
@@ -207,24 +192,24 @@ fn afd_of_zeros_and_extremes_is_finite() {
     for scale in [0.0, 1e-12, 1e40] {
         let student: Vec<f64> = numbers(1.0, 24).iter().map(|value| value * scale).collect();
         let bench = configured(r#"{"qk_dim": 3}"#).input("student", &[2, 3, 2, 2], &student);
-        let run = ran(bench.input("teacher", &[2, 3, 2, 2], &numbers(2.0, 24)));
+        let run = bench.input("teacher", &[2, 3, 2, 2], &numbers(2.0, 24)).ran();
         assert!(run.grad("student").iter().all(|grad| grad.is_finite()), "{scale}");
     }
     let one = || configured("{}").input("student", &[1, 1, 2, 2], &[1.0; 4]).input("teacher", &[1, 1, 2, 2], &[2.0; 4]);
-    assert!(refusal(one()).contains("one value a channel has no variance"));
-    assert!(ran(one().training(false)).term("afd").abs() < 1e-15);
+    assert!(one().refusal().contains("one value a channel has no variance"));
+    assert!(one().training(false).ran().term("afd").abs() < 1e-15);
 }
 
 #[test]
 fn afd_of_wrong_inputs_and_settings_is_error() {
     let flat = bench().input("student", &[3, 4], &[0.0; 12]);
-    assert_eq!(refusal(flat), "`afd` wants feature maps [N, C, H, W], got [3, 4]");
+    assert_eq!(flat.refusal(), "`afd` wants feature maps [N, C, H, W], got [3, 4]");
     let batches = bench().input("teacher", &[2, 1, 1, 1], &[0.0; 2]);
-    assert_eq!(refusal(batches), "`afd` got batches that differ in samples (dim 0): 3, and [2, 1, 1, 1]");
+    assert_eq!(batches.refusal(), "`afd` got batches that differ in samples (dim 0): 3, and [2, 1, 1, 1]");
     let empty = bench().input("student", &[0, 1, 1, 1], &[]);
-    assert_eq!(refusal(empty), "`afd` got an empty batch: [0, 1, 1, 1]");
+    assert_eq!(empty.refusal(), "`afd` got an empty batch: [0, 1, 1, 1]");
     let none = bench().input_list("student", &[]);
-    assert_eq!(refusal(none), "`afd` wants a tap or more of each network, got 0 and 2");
+    assert_eq!(none.refusal(), "`afd` wants a tap or more of each network, got 0 and 2");
     let error = Bench::distiller::<Afd>(r#"{"qk_dim": 0}"#).err().expect("refused").to_string();
     assert_eq!(error, "`qk_dim` must be at least 1");
     let error = Bench::distiller::<Afd>(r#"{"dim": 3}"#).err().expect("refused").to_string();

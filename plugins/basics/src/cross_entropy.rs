@@ -7,6 +7,7 @@ use stillhouse_plugin::prelude::*;
 #[serde(deny_unknown_fields, default)]
 pub struct CrossEntropyConfig {
     /// Share of the label that is spread evenly over all classes; at least 0, below 1.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub smoothing: f64,
 }
 

@@ -1,20 +1,6 @@
 //! Absolute error.
 
-use serde::Serialize;
 use stillhouse_plugin::prelude::*;
-
-/// How the errors of all elements become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Reduction {
-    /// Mean over all elements.
-    #[default]
-    Mean,
-    /// Sum over everything.
-    Sum,
-    /// Sum over everything, divided by the samples of the batch.
-    Batchmean,
-}
 
 /// Settings of [`L1`].
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -74,12 +60,7 @@ impl Loss for L1 {
     fn forward(&self, _cx: &Cx, x: &Inputs) -> Result<Tensor> {
         let (student, teacher) = x.pair(Self::NAME)?;
         same_shape(Self::NAME, &student, &teacher)?;
-        let errors = (&student - teacher).abs(); // [N, ...]
-        Ok(match self.0.reduction {
-            Reduction::Mean => errors.mean_all(),
-            Reduction::Sum => errors.sum_all(),
-            Reduction::Batchmean => errors.sum_all() / student.dim(0)? as f64,
-        })
+        self.0.reduction.apply(&(student - teacher).abs())
     }
 }
 

@@ -7,7 +7,7 @@ mod next_frame;
 
 pub use cosine::{Cosine, CosineConfig};
 pub use cross_entropy::{CrossEntropy, CrossEntropyConfig};
-pub use l1::{L1, L1Config, Reduction};
+pub use l1::{L1, L1Config};
 pub use next_frame::{NextFrame, NextFrameConfig};
 
 stillhouse_plugin::export_plugin!();

@@ -38,7 +38,8 @@ const FEW_ROWS: usize = 64;
 /// - returns `[]`, nats a sample, >= 0 but for the 1e-7
 ///
 /// # Errors
-/// Batches that differ, an empty batch, an index beyond the training set, settings out of range, no training set.
+/// Batches that differ, an empty batch, an index beyond the training set, settings out of range, more negatives than 2^25 a batch,
+/// no training set.
 ///
 /// # Example
 /// A memory of two rows, embeddings of one feature: p is the same for the positive and the only negative.
@@ -108,8 +109,11 @@ impl Loss for Crd {
             cx.add_buffer(memory, &[samples, features], &Init::Uniform { low: -bound, high: bound });
         }
         cx.add_buffer(NORMALISERS, &[2], &Init::Constant { value: -1.0 });
-        if x.has("label") && !x.has("contrast_index") {
-            negatives::bind_classes(cx, samples);
+        if !x.has("contrast_index") {
+            negatives::check_count(student.dim(0)?, self.config.negatives)?;
+            if x.has("label") {
+                negatives::bind_classes(cx, samples);
+            }
         }
         self.bound = Some(Bound { embeddings, samples });
         Ok(())

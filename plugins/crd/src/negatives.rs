@@ -7,6 +7,22 @@ pub(crate) const CLASSES: &str = "classes";
 /// How often a negative is drawn again when it is of the sample's own class.
 const REDRAWS: usize = 2;
 
+/// Rows that one batch may be held against: 0.3 GB for each list of as many numbers.
+const MOST_ROWS: usize = 1 << 25;
+
+/// Refuses numbers of negatives with which a step takes minutes and many gigabytes.
+pub(crate) fn check_count(batch: usize, negatives: usize) -> Result<()> {
+    let rows = batch.saturating_mul(negatives.saturating_add(1));
+    ensure!(
+        rows <= MOST_ROWS,
+        "`crd` got `negatives` = {negatives}: a batch of {batch} would be held against {rows} rows a step, {:.1} GB for each list \
+         of them\n\nhint: at this batch `negatives` may be up to {}; 16384 is published",
+        rows as f64 * 8e-9,
+        (MOST_ROWS / batch.max(1)).saturating_sub(1)
+    );
+    Ok(())
+}
+
 /// Makes the buffer of the classes.
 pub(crate) fn bind_classes(cx: &BindCx, samples: usize) {
     cx.add_buffer_of(CLASSES, &[samples], DType::I64, &Init::Constant { value: -1.0 });

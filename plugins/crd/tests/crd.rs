@@ -2,12 +2,7 @@
 #![allow(missing_docs)]
 
 use stillhouse_crd::Crd;
-use stillhouse_plugin::testing::{Array, Bench, Run, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Array, Bench, golden::Case, numbers};
 
 fn configured(config: &str) -> Bench {
     Bench::loss::<Crd>(config).expect("a right configuration")
@@ -34,16 +29,6 @@ fn bench(samples: usize) -> Bench {
         .buffer("memory_teacher", &memory(2.0))
 }
 
-#[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
-}
-
 #[test]
 fn golden_crd_cases_match() {
     for name in ["crd_first_step", "crd_later_step"] {
@@ -64,7 +49,7 @@ fn golden_crd_cases_match() {
         for buffer in ["memory_student", "memory_teacher", "z"] {
             bench = bench.buffer(buffer, &case.array(&format!("buffer.{buffer}")).values);
         }
-        let run = ran(bench);
+        let run = bench.ran();
         case.assert_values("out.loss", &[run.loss()]);
         case.assert_gradient("grad.input.student.0", run.grad("student"));
         for (own, official) in params {
@@ -115,11 +100,11 @@ fn naive(samples: usize, z: Option<[f64; 2]>) -> (f64, [f64; 2]) {
 fn crd_matches_plain_loops_whether_rows_are_gathered_or_not() {
     // Up to 64 times the rows that are read all similarities are computed; above, rows are gathered first.
     for samples in [6, 256, 257, 400] {
-        let run = ran(bench(samples));
+        let run = bench(samples).ran();
         let (loss, z) = naive(samples, None);
         assert!((run.loss() - loss).abs() < 1e-12 * loss.abs(), "{samples}: {} {loss}", run.loss());
         assert!(run.buffer_after("z").iter().zip(z).all(|(got, wanted)| (got - wanted).abs() < 1e-9 * wanted));
-        let later = ran(bench(samples).buffer("z", &[90.0, 70.0]));
+        let later = bench(samples).buffer("z", &[90.0, 70.0]).ran();
         assert!((later.loss() - naive(samples, Some([90.0, 70.0])).0).abs() < 1e-11);
         assert_eq!(later.buffer_after("z"), [90.0, 70.0]);
     }
@@ -127,7 +112,7 @@ fn crd_matches_plain_loops_whether_rows_are_gathered_or_not() {
 
 #[test]
 fn crd_memories_move_towards_the_embeddings() {
-    let run = ran(bench(6));
+    let run = bench(6).ran();
     let old = numbers(1.0, 6).iter().map(|angle| [(3.0 * angle).cos(), (3.0 * angle).sin()]).collect::<Vec<_>>();
     let after = run.buffer_after("memory_student");
     for (row, before) in old.iter().enumerate() {
@@ -180,7 +165,7 @@ fn of_row_3(bench: Bench) -> f64 {
     let wrong = |p: f64| -(c / (p + c + 1e-7f64)).ln();
     let positive = 4.0 * -(1.0 / (1.0 + c + 1e-7f64)).ln() / 2.0;
     // 2 L = 2 positive + (160 - n) wrong(1) + n wrong(far)
-    (2.0 * ran(bench).loss() - 2.0 * positive - 160.0 * wrong(1.0)) / (wrong(far) - wrong(1.0))
+    (2.0 * bench.ran().loss() - 2.0 * positive - 160.0 * wrong(1.0)) / (wrong(far) - wrong(1.0))
 }
 
 #[test]
@@ -198,7 +183,7 @@ fn crd_negatives_of_the_own_class_are_drawn_again() {
     let known = of_row_3(drawn(Some(&[0, 0]), Some(&[0.0, 1.0, 1.0, 0.0])));
     // Row 3 is of the samples' own class, as half of the rows are: two draws more leave a quarter of it.
     assert!(known < free / 2.0 && known > 0.0, "{known} of {free}");
-    let run = ran(drawn(Some(&[7, 9]), None));
+    let run = drawn(Some(&[7, 9]), None).ran();
     assert_eq!(run.buffer_after("classes"), [7.0, 9.0, -1.0, -1.0]);
 }
 
@@ -211,7 +196,7 @@ fn crd_gradients_match_finite_differences() {
 #[test]
 fn crd_of_zeros_duplicates_and_extremes_is_finite() {
     for student in [[0.0; 4], [1.0; 4], [1e60, -1e60, 1e-60, 0.0]] {
-        let run = ran(bench(6).input("student", &[2, 2], &student));
+        let run = bench(6).input("student", &[2, 2], &student).ran();
         assert!(run.grad("student").iter().all(|grad| grad.is_finite()), "{run:?}");
         assert!(run.buffer_after("memory_student").iter().all(|value| value.is_finite()));
     }
@@ -220,14 +205,14 @@ fn crd_of_zeros_duplicates_and_extremes_is_finite() {
         .input("teacher", &[1, 2], &[1.0, 2.0])
         .labels("index", &[3])
         .array("contrast_index", &Array::whole(&[1, 2], &[3, 3]));
-    assert!(ran(one).loss().is_finite());
+    assert!(one.ran().loss().is_finite());
 }
 
 #[test]
 fn crd_starts_with_random_unit_sized_memories() {
     let bench = configured("{}").samples(50).labels("index", &[0]);
     let bench = bench.input("student", &[1, 3], &[1.0; 3]).input("teacher", &[1, 2], &[1.0; 2]);
-    let run = ran(bench);
+    let run = bench.ran();
     let memory = run.buffer_after("memory_teacher");
     assert_eq!(memory.len(), 50 * 128);
     let largest = memory[128..].iter().fold(0f64, |most, value| value.abs().max(most));
@@ -237,17 +222,17 @@ fn crd_starts_with_random_unit_sized_memories() {
 
 #[test]
 fn crd_of_wrong_inputs_is_error() {
-    assert_eq!(refusal(bench(6).labels("index", &[1])), "`crd` wants an index [2], one for each sample, got [1]");
-    assert!(refusal(bench(5)).contains("5 is outside 0..5"));
+    assert_eq!(bench(6).labels("index", &[1]).refusal(), "`crd` wants an index [2], one for each sample, got [1]");
+    assert!(bench(5).refusal().contains("5 is outside 0..5"));
     let none = bench(6).array("contrast_index", &Array::whole(&[2, 1], &[4, 1]));
-    assert_eq!(refusal(none), "`crd` wants a contrast_index [2, 1 + K] with one negative or more, got [2, 1]");
+    assert_eq!(none.refusal(), "`crd` wants a contrast_index [2, 1 + K] with one negative or more, got [2, 1]");
     let no_set = configured("{}").labels("index", &[0]).input("student", &[1, 1], &[1.0]);
     assert_eq!(
-        refusal(no_set.input("teacher", &[1, 1], &[1.0])),
+        no_set.input("teacher", &[1, 1], &[1.0]).refusal(),
         "`crd` keeps a row for each sample of the training set, and it has none"
     );
     let batches = bench(6).input("teacher", &[3, 2], &[0.0; 6]);
-    assert!(refusal(batches).starts_with("`crd` got batches that differ in samples (dim 0)"));
+    assert!(batches.refusal().starts_with("`crd` got batches that differ in samples (dim 0)"));
 }
 
 #[test]
@@ -258,4 +243,21 @@ fn crd_of_wrong_settings_is_error() {
     assert_eq!(of(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
     assert_eq!(of(r#"{"momentum": 1}"#), "`momentum` must be at least 0 and below 1, got 1");
     assert!(of(r#"{"nce_k": 3}"#).contains("unknown field `nce_k`"));
+}
+
+#[test]
+fn crd_of_absurd_numbers_of_negatives_is_refused_when_bound() {
+    let of = |negatives: &str| {
+        let bench = Bench::loss::<Crd>(&format!(r#"{{"feat_dim": 2, "negatives": {negatives}}}"#)).expect("configured");
+        let bench =
+            bench.samples(10).input("student", &[4, 3], &numbers(1.0, 12)).input("teacher", &[4, 3], &numbers(2.0, 12));
+        bench.labels("index", &[0, 1, 2, 3])
+    };
+    assert_eq!(
+        of("1000000000").refusal(),
+        "`crd` got `negatives` = 1000000000: a batch of 4 would be held against 4000000004 rows a step, 32.0 GB for each list of \
+         them\n\nhint: at this batch `negatives` may be up to 8388607; 16384 is published"
+    );
+    assert!(of("18446744073709551615").refusal().contains("hint: at this batch"));
+    of("50").finite();
 }

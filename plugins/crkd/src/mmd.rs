@@ -10,8 +10,8 @@ pub struct CrkdMmdConfig {
     /// Squared width of the middle kernel, above 0. Without it: the mean squared distance between the features of a batch.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub sigma2: Option<f64>,
-    /// Number of kernels; at least 1.
-    #[schemars(range(min = 1))]
+    /// Number of kernels; 1 to 64.
+    #[schemars(range(min = 1, max = 64))]
     pub kernels: usize,
     /// Ratio of the squared widths of two kernels that follow each other; above 0.
     #[schemars(extend("exclusiveMinimum" = 0))]
@@ -86,7 +86,7 @@ impl Loss for CrkdMmd {
 impl CrkdMmdConfig {
     /// Refuses what is out of range; `path` stands before the name of a setting.
     pub(crate) fn check(&self, path: &str) -> Result<()> {
-        ensure!(self.kernels >= 1, "`{path}kernels` must be at least 1");
+        ensure!((1..=64).contains(&self.kernels), "`{path}kernels` must be between 1 and 64, got {}", self.kernels);
         for (name, value) in [("sigma2", self.sigma2), ("factor", Some(self.factor))] {
             if let Some(value) = value {
                 ensure!(value.is_finite() && value > 0.0, "`{path}{name}` must be finite and above 0, got {value}");

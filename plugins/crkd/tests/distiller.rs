@@ -2,12 +2,7 @@
 #![allow(missing_docs)]
 
 use stillhouse_crkd::Crkd;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, Run, golden::Case, numbers};
 
 fn configured(config: &str) -> Bench {
     Bench::distiller::<Crkd>(config).expect("a right configuration")
@@ -26,16 +21,6 @@ fn bench(phase: &str) -> Bench {
         .param("discriminator.hidden.bias", &numbers(6.0, 3))
         .param("discriminator.out.weight", &numbers(7.0, 3))
         .phase(phase)
-}
-
-#[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 fn case(name: &str) -> Case {
@@ -70,7 +55,7 @@ fn golden_adversary_cases_match() {
         let bench = configured(&format!(r#"{{{ADVERSARY}, "hidden": 5{more}}}"#)).phase(phase);
         let bench =
             bench.array("student", case.array("input.student.0")).array("teacher", case.array("input.teacher.0"));
-        let run = ran(with_discriminator(&case, bench, kind));
+        let run = with_discriminator(&case, bench, kind).ran();
         (case, run)
     };
     let (case, run) = of("crkd_discriminator", "param", "discriminator", "");
@@ -99,7 +84,7 @@ fn golden_student_phase_matches() {
     for (name, weight) in weights {
         bench = bench.cotangent(name, &[weight]);
     }
-    let run = ran(with_discriminator(&case, bench, "frozen"));
+    let run = with_discriminator(&case, bench, "frozen").ran();
     for (name, _) in weights {
         case.assert_values(&format!("out.loss.{name}"), &[run.term(name)]);
     }
@@ -148,7 +133,7 @@ fn crkd_parts_of_weight_zero_are_left_out() {
     let soft = configured(r#"{"adv_weight": 0, "pair_weight": 0, "mmd_weight": 0}"#)
         .input("student_logits", &[3, 4], &numbers(3.0, 12))
         .input("teacher_logits", &[3, 4], &numbers(4.0, 12));
-    assert_eq!(ran(soft).names(), ["rad"]);
+    assert_eq!(soft.ran().names(), ["rad"]);
 }
 
 #[test]
@@ -158,7 +143,7 @@ fn crkd_gradients_match_finite_differences() {
 
 #[test]
 fn crkd_discriminator_phase_leaves_the_student_alone() {
-    let run = ran(bench("discriminator"));
+    let run = bench("discriminator").ran();
     assert_eq!(run.names(), ["discriminator"]);
     assert!(run.grad("student").iter().all(|grad| *grad == 0.0));
     assert!(run.grad_param("discriminator.out.weight").iter().any(|grad| *grad != 0.0));
@@ -170,7 +155,7 @@ fn crkd_reversal_turns_the_gradient_of_the_student_alone() {
         let config = format!(r#"{{{ADVERSARY}, "hidden": 3, "adversary": "reversal", "reversal": {reversal}}}"#);
         let bench = configured(&config).input("student", &[3, 2], &numbers(1.0, 6));
         let bench = bench.input("teacher", &[3, 2], &numbers(2.0, 6)).phase("student");
-        ran(bench.param("discriminator.hidden.weight", &numbers(5.0, 6)))
+        bench.param("discriminator.hidden.weight", &numbers(5.0, 6)).ran()
     };
     let (one, two) = (of(1.0), of(2.0));
     assert_eq!(one.loss(), two.loss());
@@ -183,7 +168,7 @@ fn crkd_of_extreme_features_is_finite() {
     for scale in [0.0, 1e3, 1e50] {
         let student: Vec<f64> = numbers(1.0, 6).iter().map(|value| value * scale).collect();
         for phase in ["student", "discriminator"] {
-            let run = ran(bench(phase).input("student", &[3, 2], &student));
+            let run = bench(phase).input("student", &[3, 2], &student).ran();
             assert!(run.grad("student").iter().all(|grad| grad.is_finite()));
             assert!(run.grad_param("discriminator.hidden.weight").iter().all(|grad| grad.is_finite()));
         }
@@ -193,10 +178,10 @@ fn crkd_of_extreme_features_is_finite() {
 #[test]
 fn crkd_of_wrong_inputs_is_error() {
     let features = bench("student").input("teacher", &[3, 3], &[0.0; 9]);
-    assert!(refusal(features).starts_with("`crkd` got features that differ\n  student: [3, 2]\n  teacher: [3, 3]"));
+    assert!(features.refusal().starts_with("`crkd` got features that differ\n  student: [3, 2]\n  teacher: [3, 3]"));
     let classes = bench("student").input("teacher_logits", &[3, 2], &[0.0; 6]);
-    assert!(refusal(classes).starts_with("`crkd` got logits that differ in classes (dim 1)"));
-    assert_eq!(refusal(bench("judge")), "`crkd` has no phase `judge` with these settings");
+    assert!(classes.refusal().starts_with("`crkd` got logits that differ in classes (dim 1)"));
+    assert_eq!(bench("judge").refusal(), "`crkd` has no phase `judge` with these settings");
 }
 
 #[test]
@@ -210,7 +195,7 @@ fn crkd_of_wrong_settings_is_error() {
     assert_eq!(of(r#"{"hidden": 0}"#), "`hidden` must be at least 1");
     assert_eq!(of(r#"{"reversal": 0}"#), "`reversal` must be finite and above 0, got 0");
     assert_eq!(of(r#"{"discriminator_lr": 0}"#), "`discriminator_lr` must be finite and above 0, got 0");
-    assert_eq!(of(r#"{"mmd": {"kernels": 0}}"#), "`mmd.kernels` must be at least 1");
+    assert_eq!(of(r#"{"mmd": {"kernels": 0}}"#), "`mmd.kernels` must be between 1 and 64, got 0");
     assert_eq!(of(r#"{"temperature": -1}"#), "`temperature` must be finite and above 0, got -1");
     assert!(of(r#"{"adversary": "both"}"#).contains("at `adversary`: unknown variant `both`"));
 }

@@ -3,12 +3,7 @@
 
 use stillhouse_crkd::{CrkdMmd, CrkdPair, CrkdRad};
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -2 and 2 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 2.0 * (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers, refused};
 
 /// Four samples of three features.
 fn bench<T: Loss>(config: &str) -> Bench {
@@ -17,21 +12,11 @@ fn bench<T: Loss>(config: &str) -> Bench {
 }
 
 #[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
-}
-
-#[track_caller]
 fn check_golden<T: Loss>(name: &str, config: &str) {
     let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
     let bench = Bench::loss::<T>(config).expect("configured");
     let run =
-        ran(bench.array("student", case.array("input.student.0")).array("teacher", case.array("input.teacher.0")));
+        bench.array("student", case.array("input.student.0")).array("teacher", case.array("input.teacher.0")).ran();
     case.assert_values("out.loss", &[run.loss()]);
     case.assert_gradient("grad.input.student.0", run.grad("student"));
 }
@@ -64,7 +49,7 @@ fn mmd_matches_plain_loops() {
         };
         let (s, t) = rows.split_at(4);
         let wanted = mean(s, s) + mean(t, t) - 2.0 * mean(s, t);
-        assert!((ran(bench::<CrkdMmd>(config)).loss() - wanted).abs() < 1e-13, "{config}");
+        assert!((bench::<CrkdMmd>(config).ran().loss() - wanted).abs() < 1e-13, "{config}");
     }
 }
 
@@ -82,7 +67,7 @@ fn mmd_ignores_order_and_common_shifts() {
     let of = |student: &[f64], shift: f64| {
         let moved = |values: &[f64]| values.iter().map(|value| value + shift).collect::<Vec<_>>();
         let bench = bench::<CrkdMmd>("{}").input("student", &[4, 3], &moved(student));
-        ran(bench.input("teacher", &[4, 3], &moved(&numbers(2.0, 12)))).loss()
+        bench.input("teacher", &[4, 3], &moved(&numbers(2.0, 12))).ran().loss()
     };
     assert!((of(&student, 0.0) - of(&turned, 0.0)).abs() < 1e-14);
     assert!((of(&student, 0.0) - of(&student, 1e4)).abs() < 1e-10);
@@ -92,7 +77,7 @@ fn mmd_ignores_order_and_common_shifts() {
 #[test]
 fn crkd_losses_of_equal_features_are_zero() {
     fn check<T: Loss>() {
-        let run = ran(bench::<T>("{}").input("student", &[4, 3], &numbers(2.0, 12)));
+        let run = bench::<T>("{}").input("student", &[4, 3], &numbers(2.0, 12)).ran();
         assert!(run.loss().abs() < 1e-14 && run.grad("student").iter().all(|grad| grad.abs() < 1e-14));
     }
     check::<CrkdRad>();
@@ -107,11 +92,11 @@ fn crkd_losses_of_duplicates_zeros_and_extremes_are_finite() {
         for student in [vec![0.0; 12], vec![3.0; 12], large] {
             for teacher in [student.clone(), numbers(2.0, 12)] {
                 let bench = bench::<T>("{}").input("student", &[4, 3], &student).input("teacher", &[4, 3], &teacher);
-                assert!(ran(bench).grad("student").iter().all(|grad| grad.is_finite()));
+                assert!(bench.ran().grad("student").iter().all(|grad| grad.is_finite()));
             }
         }
         let one = bench::<T>("{}").input("student", &[1, 3], &[1.0; 3]).input("teacher", &[1, 3], &[1.0; 3]);
-        assert!(ran(one).loss().abs() < 1e-14);
+        assert!(one.ran().loss().abs() < 1e-14);
     }
     check::<CrkdRad>();
     check::<CrkdPair>();
@@ -127,25 +112,23 @@ fn mmd_alone_is_coupled_over_the_batch() {
 #[test]
 fn crkd_losses_of_wrong_inputs_are_errors() {
     let features = bench::<CrkdPair>("{}").input("student", &[4, 2], &[0.0; 8]);
-    assert!(refusal(features).starts_with("`crkd_pair` got features that differ\n  student: [4, 2]"));
+    assert!(features.refusal().starts_with("`crkd_pair` got features that differ\n  student: [4, 2]"));
     let features = bench::<CrkdMmd>("{}").input("student", &[4, 2], &[0.0; 8]);
-    assert!(refusal(features).starts_with("`crkd_mmd` got features that differ\n  student: [4, 2]"));
+    assert!(features.refusal().starts_with("`crkd_mmd` got features that differ\n  student: [4, 2]"));
     let classes = bench::<CrkdRad>("{}").input("student", &[4, 2], &[0.0; 8]);
-    assert!(refusal(classes).starts_with("`crkd_rad` got logits that differ in classes (dim 1)"));
+    assert!(classes.refusal().starts_with("`crkd_rad` got logits that differ in classes (dim 1)"));
     let empty = bench::<CrkdMmd>("{}").input("student", &[0, 3], &[]).input("teacher", &[0, 3], &[]);
-    assert_eq!(refusal(empty), "`crkd_mmd` got an empty batch: [0, 3]");
+    assert_eq!(empty.refusal(), "`crkd_mmd` got an empty batch: [0, 3]");
     let maps = bench::<CrkdRad>("{}").input("student", &[1, 3, 2], &[0.0; 6]).input("teacher", &[1, 3, 2], &[0.0; 6]);
-    assert_eq!(refusal(maps), "`crkd_rad` wants logits [N, C], got [1, 3, 2]");
+    assert_eq!(maps.refusal(), "`crkd_rad` wants logits [N, C], got [1, 3, 2]");
 }
 
 #[test]
 fn crkd_losses_of_wrong_settings_are_errors() {
-    fn of<T: Loss>(config: &str) -> String {
-        Bench::loss::<T>(config).err().expect("refused").to_string()
-    }
-    assert_eq!(of::<CrkdRad>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
-    assert_eq!(of::<CrkdMmd>(r#"{"kernels": 0}"#), "`kernels` must be at least 1");
-    assert_eq!(of::<CrkdMmd>(r#"{"sigma2": 0}"#), "`sigma2` must be finite and above 0, got 0");
-    assert_eq!(of::<CrkdMmd>(r#"{"factor": -1}"#), "`factor` must be finite and above 0, got -1");
-    assert!(of::<CrkdPair>(r#"{"weight": 1}"#).contains("unknown field `weight`"));
+    assert_eq!(refused::<CrkdRad>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
+    assert_eq!(refused::<CrkdMmd>(r#"{"kernels": 0}"#), "`kernels` must be between 1 and 64, got 0");
+    assert_eq!(refused::<CrkdMmd>(r#"{"kernels": 65}"#), "`kernels` must be between 1 and 64, got 65");
+    assert_eq!(refused::<CrkdMmd>(r#"{"sigma2": 0}"#), "`sigma2` must be finite and above 0, got 0");
+    assert_eq!(refused::<CrkdMmd>(r#"{"factor": -1}"#), "`factor` must be finite and above 0, got -1");
+    assert!(refused::<CrkdPair>(r#"{"weight": 1}"#).contains("unknown field `weight`"));
 }

@@ -3,12 +3,7 @@
 
 use stillhouse_dense::{Cwd, Pkd, ReviewkdHcl};
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers, refused};
 
 /// Maps of two samples with two channels of 5x3.
 fn bench<T: Loss>(config: &str) -> Bench {
@@ -17,29 +12,9 @@ fn bench<T: Loss>(config: &str) -> Bench {
 }
 
 #[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
-}
-
-#[track_caller]
 fn check_golden<T: Loss>(name: &str, config: &str) {
     let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
-    let maps = |side: &str| {
-        let prefix = format!("input.{side}.");
-        let arrays = case.names().filter(|name| name.starts_with(&prefix)).map(|name| case.array(name));
-        arrays.map(|array| (array.shape(), array.values.as_slice())).collect::<Vec<_>>()
-    };
-    let bench = Bench::loss::<T>(config).expect("configured");
-    let run = ran(bench.input_list("student", &maps("student")).input_list("teacher", &maps("teacher")));
-    case.assert_values("out.loss", &[run.loss()]);
-    for (at, name) in case.names().filter(|name| name.starts_with("grad.input.student.")).enumerate() {
-        case.assert_gradient(name, run.grad_at("student", at));
-    }
+    case.check(case.given(Bench::loss::<T>(config).expect("configured")));
 }
 
 #[test]
@@ -54,7 +29,7 @@ fn cwd_gradient_matches_closed_form() {
     let bench = Bench::loss::<Cwd>(r#"{"temperature": 2}"#).expect("configured");
     let bench =
         bench.input("student", &[1, 1, 2, 1], &[0.0; 2]).input("teacher", &[1, 1, 2, 1], &[2.0 * 3f64.ln(), 0.0]);
-    let run = ran(bench);
+    let run = bench.ran();
     assert!((run.loss() - 4.0 * (0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln())).abs() < 1e-12);
     assert!(run.grad("student").iter().zip([-0.5, 0.5]).all(|(grad, wanted)| (grad - wanted).abs() < 1e-14));
 }
@@ -63,7 +38,7 @@ fn cwd_gradient_matches_closed_form() {
 fn pkd_is_one_minus_the_correlation() {
     let (student, teacher) = (numbers(4.0, 8), numbers(5.0, 8));
     let bench = Bench::loss::<Pkd>("{}").expect("configured");
-    let run = ran(bench.input("student", &[2, 1, 2, 2], &student).input("teacher", &[2, 1, 2, 2], &teacher));
+    let run = bench.input("student", &[2, 1, 2, 2], &student).input("teacher", &[2, 1, 2, 2], &teacher).ran();
     let centred = |values: &[f64]| {
         let mean = values.iter().sum::<f64>() / 8.0;
         values.iter().map(|value| value - mean).collect::<Vec<_>>()
@@ -88,13 +63,13 @@ fn pkd_resizes_the_side_that_is_set() {
         &[2, 1, 1, 2],
         &[1.0, 3.0, 5.0, 7.0],
     );
-    assert!((ran(given("{}")).loss() - ran(as_large).loss()).abs() < 1e-12);
-    assert!(ran(given(r#"{"resize_student": false}"#)).loss() < 1e-9);
+    assert!((given("{}").ran().loss() - as_large.ran().loss()).abs() < 1e-12);
+    assert!(given(r#"{"resize_student": false}"#).ran().loss() < 1e-9);
 }
 
 #[test]
 fn reviewkd_hcl_levels_are_those_below_the_height() {
-    let of = |config: &str| ran(bench::<ReviewkdHcl>(config)).loss();
+    let of = |config: &str| bench::<ReviewkdHcl>(config).ran().loss();
     assert_eq!(of(r#"{"levels": [7, 5, 4, 2, 1]}"#), of("{}"));
     let mean = {
         let squares = numbers(1.0, 60).iter().zip(numbers(2.0, 60)).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
@@ -106,7 +81,7 @@ fn reviewkd_hcl_levels_are_those_below_the_height() {
     let maps = [numbers(1.0, 4), numbers(2.0, 4)];
     let list: &[(&[usize], &[f64])] = &[(&[1, 1, 2, 2], &maps[0]), (&[1, 1, 2, 2], &maps[1])];
     let other: &[(&[usize], &[f64])] = &[(&[1, 1, 2, 2], &maps[1]), (&[1, 1, 2, 2], &maps[0])];
-    let run = ran(bench::<ReviewkdHcl>("{}").input_list("student", list).input_list("teacher", other));
+    let run = bench::<ReviewkdHcl>("{}").input_list("student", list).input_list("teacher", other).ran();
     let [a, b] = run.emitted("per_layer").values[..] else { panic!("two taps") };
     assert!((a - b).abs() < 1e-14 && (run.loss() - a - b).abs() < 1e-14);
 }
@@ -128,11 +103,11 @@ fn dense_gradients_match_finite_differences() {
 fn dense_losses_of_equal_maps_are_zero_and_never_negative() {
     fn check<T: Loss>() {
         let same = numbers(2.0, 60);
-        let run = ran(bench::<T>("{}").input("student", &[2, 2, 5, 3], &same));
+        let run = bench::<T>("{}").input("student", &[2, 2, 5, 3], &same).ran();
         assert!(run.loss() == 0.0 && run.grad("student").iter().all(|grad| grad.abs() < 1e-15));
         for seed in 0..10 {
             let other = numbers(f64::from(seed) + 0.3, 60);
-            assert!(ran(bench::<T>("{}").input("student", &[2, 2, 5, 3], &other)).loss() > 0.0);
+            assert!(bench::<T>("{}").input("student", &[2, 2, 5, 3], &other).ran().loss() > 0.0);
         }
     }
     check::<Cwd>();
@@ -147,12 +122,12 @@ fn dense_losses_of_constants_and_extremes_are_finite() {
         half[..30].fill(3.0);
         let large: Vec<f64> = numbers(1.0, 60).iter().map(|value| value * 1e60).collect();
         for student in [vec![0.0; 60], vec![7.0; 60], half, large] {
-            let run = ran(bench::<T>("{}").input("student", &[2, 2, 5, 3], &student));
+            let run = bench::<T>("{}").input("student", &[2, 2, 5, 3], &student).ran();
             assert!(run.grad("student").iter().all(|grad| grad.is_finite()), "{run:?}");
         }
         let one =
             bench::<T>("{}").input("student", &[1, 2, 1, 1], &[1.0; 2]).input("teacher", &[1, 2, 1, 1], &[1.0; 2]);
-        assert_eq!(ran(one).loss(), 0.0);
+        assert_eq!(one.ran().loss(), 0.0);
     }
     check::<Cwd>();
     check::<Pkd>();
@@ -170,11 +145,11 @@ fn dense_losses_of_wrong_inputs_are_errors() {
     fn check<T: Loss>(name: &str) {
         let channels = bench::<T>("{}").input("student", &[2, 3, 5, 3], &[0.0; 90]);
         let wanted = format!("`{name}` got features that differ\n  student: [2, 3, 5, 3]\n  teacher: [2, 2, 5, 3]");
-        assert!(refusal(channels).starts_with(&wanted));
+        assert!(channels.refusal().starts_with(&wanted));
         let flat = bench::<T>("{}").input("student", &[2, 3], &[0.0; 6]);
-        assert_eq!(refusal(flat), format!("`{name}` wants feature maps [N, C, H, W], got [2, 3]"));
+        assert_eq!(flat.refusal(), format!("`{name}` wants feature maps [N, C, H, W], got [2, 3]"));
         let empty = bench::<T>("{}").input("student", &[2, 0, 1, 1], &[]);
-        assert_eq!(refusal(empty), format!("`{name}` got an empty batch: [2, 0, 1, 1]"));
+        assert_eq!(empty.refusal(), format!("`{name}` got an empty batch: [2, 0, 1, 1]"));
     }
     check::<Cwd>("cwd");
     check::<Pkd>("pkd");
@@ -183,11 +158,10 @@ fn dense_losses_of_wrong_inputs_are_errors() {
 
 #[test]
 fn dense_losses_of_wrong_settings_are_errors() {
-    fn of<T: Loss>(config: &str) -> String {
-        Bench::loss::<T>(config).err().expect("refused").to_string()
-    }
-    assert_eq!(of::<Cwd>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
-    assert_eq!(of::<ReviewkdHcl>(r#"{"levels": [4, 0]}"#), "`levels` must each be at least 1, got [4, 0]");
-    assert_eq!(of::<ReviewkdHcl>(r#"{"level_weight": 0}"#), "`level_weight` must be finite and above 0, got 0");
-    assert!(of::<Pkd>(r#"{"resize_stu": true}"#).contains("unknown field `resize_stu`, expected `resize_student`"));
+    assert_eq!(refused::<Cwd>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
+    assert_eq!(refused::<ReviewkdHcl>(r#"{"levels": [4, 0]}"#), "`levels` must each be at least 1, got [4, 0]");
+    assert_eq!(refused::<ReviewkdHcl>(r#"{"level_weight": 0}"#), "`level_weight` must be finite and above 0, got 0");
+    assert!(
+        refused::<Pkd>(r#"{"resize_stu": true}"#).contains("unknown field `resize_stu`, expected `resize_student`")
+    );
 }

@@ -1,6 +1,6 @@
 //! The method in its two stages.
 
-use crate::features::{as_map, map_dims, pair};
+use crate::features::{as_map, map_dims};
 use crate::lambda::Lambda;
 use crate::regressor::{Layers, Regressor};
 use crate::soft_cross_entropy::{check_temperature, soft_cross_entropy};
@@ -55,7 +55,8 @@ pub enum HintReduction {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitnetConfig {
-    /// Epochs of the hint stage; as many as the manifest's stage when absent.
+    /// Epochs of the hint stage, above 0; as many as the manifest's stage when absent.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub hint_epochs: Option<f64>,
     /// End the hint stage after this many epochs in which its term did not fall.
     pub hint_patience: Option<u64>,
@@ -64,6 +65,7 @@ pub struct FitnetConfig {
     /// The regressor of the hint stage.
     pub regressor: RegressorConfig,
     /// Softens both distributions of the second stage; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// Weight of the soft term in the second stage.
     pub lambda: Lambda,
@@ -185,7 +187,7 @@ impl Distiller for Fitnet {
         let (student, teacher) = (x.one("student")?, x.one("teacher")?);
         let RegressorConfig { kind, bias, batch_norm, relu } = self.config.regressor;
         if kind == RegressorKind::None {
-            pair(Self::NAME, &student, &teacher)?;
+            same_shape(Self::NAME, &student, &teacher)?;
             return Ok(());
         }
         if kind == RegressorKind::Pool {
@@ -224,8 +226,8 @@ impl Fitnet {
             Some(regressor) => regressor.forward(cx, &self.prepared(student)?)?,
             None => student.clone(),
         };
-        let (guided, hint) = pair(Self::NAME, &guided, teacher)?;
-        let squares = (&guided - hint).square(); // [N, ...]
+        same_shape(Self::NAME, &guided, teacher)?;
+        let squares = (&guided - teacher.detach()).square(); // [N, ...]
         Ok(match self.config.hint_reduction {
             HintReduction::HalfSum => squares.sum_all() * (0.5 / guided.dim(0)? as f64),
             HintReduction::Mean => squares.mean_all(),

@@ -2,18 +2,6 @@
 
 use stillhouse_plugin::prelude::*;
 
-/// Features of both sides, of one shape and not empty; the teacher's without gradient.
-pub(crate) fn pair(name: &str, student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
-    let (ours, theirs) = (student.dims()?, teacher.dims()?);
-    ensure!(
-        ours == theirs,
-        "`{name}` got features that differ\n  student: {ours:?}\n  teacher: {theirs:?}\n\nhint: a connector brings the \
-         student's features to the teacher's shape"
-    );
-    ensure!(!ours.is_empty() && !ours.contains(&0), "`{name}` got an empty batch: {ours:?}");
-    Ok((student.clone(), teacher.detach()))
-}
-
 /// The dimensions of features as a map: vectors `[N, D]` are maps `[N, D, 1, 1]`.
 pub(crate) fn map_dims(name: &str, dims: &[usize]) -> Result<[usize; 4]> {
     match *dims {

@@ -1,6 +1,5 @@
 //! The hint loss of the paper, and mmrazor's L2 loss as variants of it.
 
-use crate::features::pair;
 use stillhouse_plugin::prelude::*;
 
 /// Settings of [`Hint`].
@@ -11,7 +10,8 @@ pub struct HintConfig {
     pub half: bool,
     /// Bring each sample's features, as one vector, to the length `mult` first.
     pub normalize: bool,
-    /// Length of the normalised vectors.
+    /// Length of the normalised vectors; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub mult: f64,
     /// Divide by the number of elements, not by the samples of the batch.
     pub div_element: bool,
@@ -76,7 +76,8 @@ impl Component for Hint {
 
 impl Loss for Hint {
     fn forward(&self, _cx: &Cx, x: &Inputs) -> Result<Tensor> {
-        let (student, teacher) = pair(Self::NAME, &x.one("student")?, &x.one("teacher")?)?;
+        let (student, teacher) = x.pair(Self::NAME)?;
+        same_shape(Self::NAME, &student, &teacher)?;
         let dims = student.dims()?;
         let count = if self.0.div_element { dims.iter().product() } else { dims[0] };
         let factor = if self.0.half { 0.5 } else { 1.0 };
@@ -90,7 +91,8 @@ impl Loss for Hint {
 pub struct HintDistanceConfig {
     /// Bring each sample's features, as one vector, to the length `mult` first.
     pub normalize: bool,
-    /// Length of the normalised vectors.
+    /// Length of the normalised vectors; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub mult: f64,
 }
 
@@ -151,7 +153,8 @@ impl Component for HintDistance {
 
 impl Loss for HintDistance {
     fn forward(&self, _cx: &Cx, x: &Inputs) -> Result<Tensor> {
-        let (student, teacher) = pair(Self::NAME, &x.one("student")?, &x.one("teacher")?)?;
+        let (student, teacher) = x.pair(Self::NAME)?;
+        same_shape(Self::NAME, &student, &teacher)?;
         Ok(squared_distance(&student, &teacher, self.0.normalize.then_some(self.0.mult)).clamp_min(1e-24).sqrt())
     }
 }

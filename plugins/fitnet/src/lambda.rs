@@ -17,8 +17,10 @@ use stillhouse_plugin::prelude::{Deserialize, JsonSchema, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct Lambda {
     /// Value before `start`; at least 0.
+    #[schemars(range(min = 0.0))]
     pub initial: f64,
     /// Value from `saturate` on; at least 0.
+    #[schemars(range(min = 0.0))]
     #[serde(rename = "final")]
     pub last: f64,
     /// Where the line starts to fall.

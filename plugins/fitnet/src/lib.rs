@@ -21,7 +21,7 @@ pub use distiller::{Fitnet, FitnetConfig, HintReduction, RegressorConfig, Regres
 pub use hint::{Hint, HintConfig, HintDistance, HintDistanceConfig};
 pub use lambda::Lambda;
 pub use linear::{Linear, LinearConfig};
-pub use mse::{Mse, MseConfig, Reduction};
+pub use mse::{Mse, MseConfig};
 pub use pool_to::{PoolTo, PoolToConfig};
 pub use soft_cross_entropy::{SoftCrossEntropy, SoftCrossEntropyConfig};
 

@@ -11,7 +11,8 @@ use stillhouse_plugin::{ensure, register};
 pub struct LinearConfig {
     /// Adds a bias.
     pub bias: bool,
-    /// The weight starts uniform in plus and minus this bound (lenscloth/RKD: 0.005); without it, as PyTorch's layers do.
+    /// The weight starts uniform in plus and minus this bound, above 0 (lenscloth/RKD: 0.005); without it, as PyTorch's layers do.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub init_bound: Option<f64>,
 }
 

@@ -1,27 +1,12 @@
 //! Squared error.
 
-use crate::features::pair;
-use serde::Serialize;
 use stillhouse_plugin::prelude::*;
-
-/// How the squares of all elements become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Reduction {
-    /// Mean over all elements.
-    #[default]
-    Mean,
-    /// Sum over everything.
-    Sum,
-    /// Sum over everything, divided by the samples of the batch.
-    Batchmean,
-}
 
 /// Settings of [`Mse`].
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MseConfig {
-    /// How the squares of all elements become one.
+    /// How the errors of all elements become one.
     pub reduction: Reduction,
 }
 
@@ -73,13 +58,9 @@ impl Component for Mse {
 
 impl Loss for Mse {
     fn forward(&self, _cx: &Cx, x: &Inputs) -> Result<Tensor> {
-        let (student, teacher) = pair(Self::NAME, &x.one("student")?, &x.one("teacher")?)?;
-        let squares = (&student - teacher).square(); // [N, ...]
-        Ok(match self.0.reduction {
-            Reduction::Mean => squares.mean_all(),
-            Reduction::Sum => squares.sum_all(),
-            Reduction::Batchmean => squares.sum_all() / student.dim(0)? as f64,
-        })
+        let (student, teacher) = x.pair(Self::NAME)?;
+        same_shape(Self::NAME, &student, &teacher)?;
+        self.0.reduction.apply(&(student - teacher).square())
     }
 }
 

@@ -7,6 +7,7 @@ use stillhouse_plugin::prelude::*;
 #[serde(deny_unknown_fields, default)]
 pub struct SoftCrossEntropyConfig {
     /// Softens both distributions; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
 }
 

@@ -2,15 +2,10 @@
 #![allow(missing_docs)]
 
 use stillhouse_fitnet::{ConvRegressor, Hint, Linear, Mse, PoolTo};
-use stillhouse_plugin::testing::{Array, Bench, Run, golden::Case};
+use stillhouse_plugin::testing::{Array, Bench, Run, golden::Case, numbers};
 
 fn case(name: &str) -> Case {
     Case::open(format!("../../tests/golden/cases/{name}")).expect("reads")
-}
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64).sin()).collect()
 }
 
 fn ends(bench: Bench, from: &[usize], to: &[usize]) -> Bench {
@@ -28,11 +23,6 @@ fn linear(config: &str, from: &[usize], to: &[usize]) -> Bench {
 
 fn pool(from: &[usize], to: &[usize]) -> Bench {
     ends(Bench::connector::<PoolTo>("{}").expect("a right configuration"), from, to)
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 /// The loss of the connector's output, compared with the case.
@@ -190,18 +180,20 @@ fn connector_gradients_match_finite_differences() {
 #[test]
 fn connector_of_ends_that_do_not_fit_is_error() {
     assert!(
-        refusal(conv("{}", &[1, 2, 4, 4], &[1, 2, 7, 7]))
+        conv("{}", &[1, 2, 4, 4], &[1, 2, 7, 7])
+            .refusal()
             .starts_with("`conv_regressor` cannot bring a map of 4x4 to 7x7")
     );
     assert!(
-        refusal(conv("{}", &[1, 2, 4], &[1, 2, 4]))
+        conv("{}", &[1, 2, 4], &[1, 2, 4])
+            .refusal()
             .contains("wants vectors [N, D] or maps [N, C, H, W], got [1, 2, 4]")
     );
-    assert!(refusal(conv("{}", &[1, 2], &[1, 2])).contains("one value a channel has no variance"));
-    assert!(refusal(linear("{}", &[1, 2, 4, 4], &[1, 2, 2, 2])).starts_with("`linear` keeps the size, which differs"));
-    assert!(refusal(linear("{}", &[1, 2], &[1, 2, 1, 1])).starts_with("`linear` keeps the size, which differs"));
-    assert!(refusal(linear("{}", &[2], &[2])).starts_with("`linear` wants vectors"));
-    assert!(refusal(pool(&[1, 2, 4], &[1, 2])).starts_with("`pool_to` wants vectors"));
+    assert!(conv("{}", &[1, 2], &[1, 2]).refusal().contains("one value a channel has no variance"));
+    assert!(linear("{}", &[1, 2, 4, 4], &[1, 2, 2, 2]).refusal().starts_with("`linear` keeps the size, which differs"));
+    assert!(linear("{}", &[1, 2], &[1, 2, 1, 1]).refusal().starts_with("`linear` keeps the size, which differs"));
+    assert!(linear("{}", &[2], &[2]).refusal().starts_with("`linear` wants vectors"));
+    assert!(pool(&[1, 2, 4], &[1, 2]).refusal().starts_with("`pool_to` wants vectors"));
 }
 
 #[test]

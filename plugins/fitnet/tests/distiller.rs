@@ -3,12 +3,7 @@
 
 use stillhouse_fitnet::Fitnet;
 use stillhouse_plugin::desc::Unit;
-use stillhouse_plugin::testing::{Bench, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 
 fn configured(config: &str) -> Bench {
     Bench::distiller::<Fitnet>(config).expect("a right configuration")
@@ -21,11 +16,6 @@ fn bench(config: &str) -> Bench {
         .input("teacher", &[2, 3, 2, 2], &numbers(2.0, 24))
         .input("student_logits", &[2, 5], &numbers(3.0, 10))
         .input("teacher_logits", &[2, 5], &numbers(4.0, 10))
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 #[test]
@@ -117,7 +107,7 @@ fn fitnet_without_regressor_takes_features_of_one_shape() {
     let same = || bench(config).input("student", &[2, 3, 2, 2], &numbers(2.0, 24)).stage("hint");
     assert_eq!(same().run().expect("runs").term("hint"), 0.0);
     assert!(configured(config).plan().expect("plans").stages[1].freeze_own.is_empty());
-    assert!(refusal(bench(config).stage("hint")).starts_with("`fitnet` got features that differ"));
+    assert!(bench(config).stage("hint").refusal().starts_with("`fitnet` got features that differ"));
 }
 
 #[test]
@@ -142,10 +132,10 @@ fn fitnet_gradients_match_finite_differences() {
 #[test]
 fn fitnet_of_wrong_inputs_is_error() {
     let larger = bench("{}").input("teacher", &[2, 3, 7, 7], &[0.0; 294]).stage("hint");
-    assert!(refusal(larger).starts_with("`fitnet` cannot bring a map of 4x4 to 7x7"));
+    assert!(larger.refusal().starts_with("`fitnet` cannot bring a map of 4x4 to 7x7"));
     let classes = bench("{}").input("teacher_logits", &[2, 6], &[0.0; 12]).stage("kd");
-    assert!(refusal(classes).starts_with("`fitnet` got logits that differ"));
-    assert_eq!(refusal(bench("{}").stage("main")), "`fitnet` has the stages `hint` and `kd`, not `main`");
+    assert!(classes.refusal().starts_with("`fitnet` got logits that differ"));
+    assert_eq!(bench("{}").stage("main").refusal(), "`fitnet` has the stages `hint` and `kd`, not `main`");
 }
 
 #[test]

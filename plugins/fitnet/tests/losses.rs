@@ -3,15 +3,10 @@
 
 use stillhouse_fitnet::{Hint, HintDistance, Mse, SoftCrossEntropy};
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, golden::Case};
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers, refused};
 
 fn case(name: &str) -> Case {
     Case::open(format!("../../tests/golden/cases/{name}")).expect("reads")
-}
-
-/// `n` numbers between -2 and 2 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 2.0 * (seed + 1.7 * i as f64).sin()).collect()
 }
 
 fn bench<T: Loss>(config: &str, shape: &[usize]) -> Bench {
@@ -22,11 +17,6 @@ fn bench<T: Loss>(config: &str, shape: &[usize]) -> Bench {
 
 fn value<T: Loss>(config: &str) -> f64 {
     bench::<T>(config, &[2, 3, 2, 1]).run().expect("runs").loss()
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 #[test]
@@ -168,12 +158,12 @@ fn loss_gradients_match_finite_differences() {
 #[test]
 fn loss_of_features_that_differ_is_error() {
     fn check<T: Loss>(name: &str) {
-        let message = refusal(bench::<T>("{}", &[2, 3]).input("teacher", &[2, 4], &[0.0; 8]));
+        let message = bench::<T>("{}", &[2, 3]).input("teacher", &[2, 4], &[0.0; 8]).refusal();
         assert!(
             message.starts_with(&format!("`{name}` got "))
                 && message.contains("\n  student: [2, 3]\n  teacher: [2, 4]")
         );
-        let message = refusal(bench::<T>("{}", &[0, 3]));
+        let message = bench::<T>("{}", &[0, 3]).refusal();
         assert_eq!(message, format!("`{name}` got an empty batch: [0, 3]"));
     }
     check::<Mse>("mse");
@@ -181,22 +171,22 @@ fn loss_of_features_that_differ_is_error() {
     check::<HintDistance>("hint_distance");
     check::<SoftCrossEntropy>("soft_cross_entropy");
     assert_eq!(
-        refusal(bench::<SoftCrossEntropy>("{}", &[2, 3, 1, 1])),
+        bench::<SoftCrossEntropy>("{}", &[2, 3, 1, 1]).refusal(),
         "`soft_cross_entropy` wants logits [N, C], got [2, 3, 1, 1]"
     );
 }
 
 #[test]
 fn loss_of_wrong_settings_is_error() {
-    fn of<T: Loss>(config: &str) -> String {
-        Bench::loss::<T>(config).err().expect("refused").to_string()
-    }
     assert!(
-        of::<Mse>(r#"{"reduction": "none"}"#)
+        refused::<Mse>(r#"{"reduction": "none"}"#)
             .contains("unknown variant `none`, expected one of `mean`, `sum`, `batchmean`")
     );
-    assert_eq!(of::<Hint>(r#"{"mult": 0}"#), "`mult` must be finite and above 0, got 0");
-    assert_eq!(of::<HintDistance>(r#"{"mult": -2}"#), "`mult` must be finite and above 0, got -2");
-    assert_eq!(of::<SoftCrossEntropy>(r#"{"temperature": -1}"#), "`temperature` must be finite and above 0, got -1");
-    assert!(of::<Hint>(r#"{"dist": true}"#).contains("unknown field `dist`"));
+    assert_eq!(refused::<Hint>(r#"{"mult": 0}"#), "`mult` must be finite and above 0, got 0");
+    assert_eq!(refused::<HintDistance>(r#"{"mult": -2}"#), "`mult` must be finite and above 0, got -2");
+    assert_eq!(
+        refused::<SoftCrossEntropy>(r#"{"temperature": -1}"#),
+        "`temperature` must be finite and above 0, got -1"
+    );
+    assert!(refused::<Hint>(r#"{"dist": true}"#).contains("unknown field `dist`"));
 }

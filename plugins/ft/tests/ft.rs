@@ -2,12 +2,7 @@
 #![allow(missing_docs)]
 
 use stillhouse_ft::{Ft, FtDecoder, FtEncoder, FtFactor};
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 
 fn distiller(config: &str, stage: &str) -> Bench {
     let bench = Bench::distiller::<Ft>(config).expect("a right configuration").stage(stage);
@@ -17,16 +12,6 @@ fn distiller(config: &str, stage: &str) -> Bench {
 fn factor(config: &str) -> Bench {
     let bench = Bench::loss::<FtFactor>(config).expect("a right configuration");
     bench.input("student", &[2, 2, 3, 3], &numbers(1.0, 36)).input("teacher", &[2, 3, 2, 2], &numbers(2.0, 24))
-}
-
-#[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 fn case(name: &str) -> Case {
@@ -52,7 +37,7 @@ fn golden_factor_cases_match() {
         let bench = Bench::loss::<FtFactor>(config).expect("configured");
         let bench =
             bench.array("student", case.array("input.student.0")).array("teacher", case.array("input.teacher.0"));
-        let run = ran(bench);
+        let run = bench.ran();
         case.assert_values("out.loss", &[run.loss()]);
         case.assert_gradient("grad.input.student.0", run.grad("student"));
     }
@@ -64,7 +49,7 @@ fn golden_paraphraser_stage_matches() {
     let teacher = case.array("input.teacher.0");
     let bench = Bench::distiller::<Ft>("{}").expect("configured").stage("paraphraser");
     let bench = with_params(&case, bench.array("student", teacher).array("teacher", teacher), "", "paraphraser.");
-    let run = ran(bench);
+    let run = bench.ran();
     case.assert_values("out.loss", &[run.term("paraphrase")]);
     for name in case.names().filter_map(|name| name.strip_prefix("grad.param.")) {
         case.assert_gradient(&format!("grad.param.{name}"), run.grad_param(&format!("paraphraser.{name}")));
@@ -78,11 +63,11 @@ fn golden_connectors_of_the_paraphraser_match() {
     let teacher = case.array("input.teacher.0");
     let encoder = Bench::connector::<FtEncoder>(r#"{"batch_norm": false}"#).expect("configured");
     let encoder = with_params(&case, encoder.array("from", teacher).array("to", teacher), "encoder.", "encoder.");
-    case.assert_values("out.factor", &ran(encoder).output().values);
+    case.assert_values("out.factor", &encoder.ran().output().values);
     let decoder = Bench::connector::<FtDecoder>("{}").expect("configured");
     let decoder = decoder.array("from", case.array("out.factor")).array("to", teacher);
     let decoder = with_params(&case, decoder, "decoder.", "decoder.");
-    case.assert_values("out.reconstruction", &ran(decoder).output().values);
+    case.assert_values("out.reconstruction", &decoder.ran().output().values);
 }
 
 #[test]
@@ -90,7 +75,7 @@ fn golden_translator_stage_matches() {
     let case = case("ft_stage2_translator");
     let bench = Bench::distiller::<Ft>("{}").expect("configured").stage("translator");
     let bench = bench.array("student", case.array("input.student.0")).array("teacher", case.array("input.teacher.0"));
-    let run = ran(with_params(&case, bench, "", ""));
+    let run = with_params(&case, bench, "", "").ran();
     case.assert_values("out.loss", &[run.term("factor")]);
     case.assert_gradient("grad.input.student.0", run.grad("student"));
     for name in case.names().filter_map(|name| name.strip_prefix("grad.param.")) {
@@ -106,7 +91,7 @@ fn golden_translator_stage_matches() {
 fn factor_powers_match_by_hand() {
     let of = |config: &str| {
         let bench = Bench::loss::<FtFactor>(config).expect("configured");
-        ran(bench.input("student", &[1, 1, 1, 2], &[-3.0, 4.0]).input("teacher", &[1, 1, 1, 2], &[1.0, 0.0])).loss()
+        bench.input("student", &[1, 1, 1, 2], &[-3.0, 4.0]).input("teacher", &[1, 1, 1, 2], &[1.0, 0.0]).ran().loss()
     };
     assert!((of(r#"{"p1": 1}"#) - 0.5 * (1.6 + 0.8)).abs() < 1e-14);
     assert!((of(r#"{"p1": 1, "p2": 2}"#) - 0.5 * (2.56 + 0.64)).abs() < 1e-14);
@@ -136,7 +121,7 @@ fn ft_plan_has_both_stages() {
 
 #[test]
 fn ft_rate_gives_the_channels_of_the_factor() {
-    let names = |config: &str| ran(distiller(config, "translator")).grad_param("translator.encoder.6.bias").len();
+    let names = |config: &str| distiller(config, "translator").ran().grad_param("translator.encoder.6.bias").len();
     assert_eq!((names("{}"), names(r#"{"rate": 0.3}"#), names(r#"{"rate": 2}"#)), (2, 1, 8));
 }
 
@@ -165,29 +150,29 @@ fn ft_gradients_match_finite_differences() {
 #[test]
 fn factor_of_zeros_equals_and_extremes_is_finite() {
     for student in [vec![0.0; 36], numbers(1.0, 36).iter().map(|value| value * 1e60).collect()] {
-        let run = ran(factor("{}").input("student", &[2, 2, 3, 3], &student));
+        let run = factor("{}").input("student", &[2, 2, 3, 3], &student).ran();
         assert!(run.grad("student").iter().all(|grad| grad.is_finite()));
     }
     let same = factor("{}").input("teacher", &[2, 2, 3, 3], &numbers(1.0, 36));
-    let run = ran(same);
+    let run = same.ran();
     assert_eq!((run.loss(), run.grad("student")), (0.0, &[0.0; 36][..]));
-    let dead = ran(distiller("{}", "translator").input("student", &[2, 2, 3, 3], &[0.0; 36]));
+    let dead = distiller("{}", "translator").input("student", &[2, 2, 3, 3], &[0.0; 36]).ran();
     assert!(dead.grad("student").iter().all(|grad| grad.is_finite()));
 }
 
 #[test]
 fn ft_of_wrong_inputs_is_error() {
     assert_eq!(
-        refusal(distiller("{}", "translator").input("student", &[2, 3], &[0.0; 6])),
+        distiller("{}", "translator").input("student", &[2, 3], &[0.0; 6]).refusal(),
         "`ft` wants feature maps [N, C, H, W], got [2, 3]"
     );
     let batches = distiller("{}", "paraphraser").input("teacher", &[1, 4, 2, 2], &[0.0; 16]);
-    assert!(refusal(batches).starts_with("`ft` got batches that differ in samples (dim 0)"));
+    assert!(batches.refusal().starts_with("`ft` got batches that differ in samples (dim 0)"));
     let thin = distiller(r#"{"rate": 0.2}"#, "translator");
-    assert!(refusal(thin).starts_with("a factor of 0.2 times 4 channels has none"));
-    assert_eq!(refusal(distiller("{}", "kd")), "`ft` has the stages `paraphraser` and `translator`, not `kd`");
+    assert!(thin.refusal().starts_with("a factor of 0.2 times 4 channels has none"));
+    assert_eq!(distiller("{}", "kd").refusal(), "`ft` has the stages `paraphraser` and `translator`, not `kd`");
     let shapes = factor(r#"{"flat": true}"#);
-    assert!(refusal(shapes).starts_with("`ft_factor` got features that differ"));
+    assert!(shapes.refusal().starts_with("`ft_factor` got features that differ"));
 }
 
 #[test]

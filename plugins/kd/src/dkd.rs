@@ -24,11 +24,14 @@ pub enum DkdReduction {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DkdConfig {
-    /// Factor of the label's part (TCKD).
+    /// Factor of the label's part (TCKD); at least 0.
+    #[schemars(range(min = 0.0))]
     pub alpha: f64,
-    /// Factor of the other classes' part (NCKD).
+    /// Factor of the other classes' part (NCKD); at least 0.
+    #[schemars(range(min = 0.0))]
     pub beta: f64,
     /// Softens both distributions; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// How the values of all elements become one.
     pub reduction: DkdReduction,
@@ -90,6 +93,7 @@ impl Component for Dkd {
         for (name, value) in [("alpha", config.alpha), ("beta", config.beta)] {
             ensure!(value.is_finite() && value >= 0.0, "`{name}` must be finite and not negative, got {value}");
         }
+        ensure!(config.alpha > 0.0 || config.beta > 0.0, "`alpha` or `beta` must be above 0");
         Ok(Dkd(config))
     }
 

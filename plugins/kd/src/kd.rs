@@ -24,6 +24,7 @@ pub enum Reduction {
 #[serde(deny_unknown_fields, default)]
 pub struct KdConfig {
     /// Softens both distributions; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// How the values of all elements become one.
     pub reduction: Reduction,

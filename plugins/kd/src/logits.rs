@@ -7,11 +7,11 @@ pub(crate) fn pair(name: &str, x: &Inputs) -> Result<(Tensor, Tensor)> {
     let (student, teacher) = (x.one("student")?, x.one("teacher")?);
     let (ours, theirs) = (student.dims()?, teacher.dims()?);
     ensure!(ours.len() >= 2, "`{name}` wants logits [N, C, ...], got {ours:?}");
-    ensure!(
-        ours == theirs,
-        "`{name}` got logits that differ{}\n  student: {ours:?}\n  teacher: {theirs:?}",
-        if ours.get(1) != theirs.get(1) { " in classes (dim 1)" } else { "" }
-    );
+    let (place, hint) = match ours.get(1) == theirs.get(1) {
+        true => ("", ""),
+        false => (" in classes (dim 1)", "\n\nhint: both networks must score the same classes"),
+    };
+    ensure!(ours == theirs, "`{name}` got logits that differ{place}\n  student: {ours:?}\n  teacher: {theirs:?}{hint}");
     ensure!(ours[0] > 0, "`{name}` got an empty batch: {ours:?}");
     ensure!(ours[1] > 0, "`{name}` got logits without classes: {ours:?}");
     Ok((student, teacher.detach()))

@@ -2,15 +2,10 @@
 #![allow(missing_docs)]
 
 use stillhouse_kd::{Dkd, Kd};
-use stillhouse_plugin::testing::{Bench, golden::Case};
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 
 fn bench(config: &str) -> Bench {
     Bench::loss::<Dkd>(config).expect("a right configuration")
-}
-
-/// `n` numbers between -3 and 3 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 3.0 * (seed + 1.7 * i as f64).sin()).collect()
 }
 
 fn given(config: &str) -> Bench {
@@ -116,6 +111,7 @@ fn dkd_of_wrong_settings_is_error() {
     let of = |config: &str| Bench::loss::<Dkd>(config).err().expect("refused").to_string();
     assert_eq!(of(r#"{"alpha": -1}"#), "`alpha` must be finite and not negative, got -1");
     assert_eq!(of(r#"{"beta": -0.5}"#), "`beta` must be finite and not negative, got -0.5");
+    assert_eq!(of(r#"{"alpha": 0, "beta": 0}"#), "`alpha` or `beta` must be above 0");
     assert_eq!(of(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
     assert!(of(r#"{"reduction": "none"}"#).contains("unknown variant `none`"));
     assert!(of(r#"{"gamma": 1}"#).contains("unknown field `gamma`"));

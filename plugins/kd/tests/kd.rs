@@ -2,15 +2,10 @@
 #![allow(missing_docs)]
 
 use stillhouse_kd::Kd;
-use stillhouse_plugin::testing::{Bench, golden::Case};
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 
 fn bench(config: &str) -> Bench {
     Bench::loss::<Kd>(config).expect("a right configuration")
-}
-
-/// `n` numbers between -3 and 3 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 3.0 * (seed + 1.7 * i as f64).sin()).collect()
 }
 
 fn pair(config: &str, shape: &[usize]) -> Bench {
@@ -154,7 +149,8 @@ fn kd_of_logits_that_differ_is_error() {
     };
     assert_eq!(
         of(&[2, 3], &[2, 4]),
-        "`kd` got logits that differ in classes (dim 1)\n  student: [2, 3]\n  teacher: [2, 4]"
+        "`kd` got logits that differ in classes (dim 1)\n  student: [2, 3]\n  teacher: [2, 4]\n\nhint: both networks must \
+         score the same classes"
     );
     assert!(of(&[2, 3], &[3, 3]).starts_with("`kd` got logits that differ\n"));
     assert_eq!(of(&[3], &[3]), "`kd` wants logits [N, C, ...], got [3]");

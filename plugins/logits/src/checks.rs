@@ -6,11 +6,11 @@ use stillhouse_plugin::prelude::*;
 pub(crate) fn logits(name: &str, x: &Inputs) -> Result<(Tensor, Tensor)> {
     let (student, teacher) = x.pair(name)?;
     let (ours, theirs) = (student.dims()?, teacher.dims()?);
-    ensure!(
-        ours == theirs,
-        "`{name}` got logits that differ{}\n  student: {ours:?}\n  teacher: {theirs:?}",
-        if ours.get(1) != theirs.get(1) { " in classes (dim 1)" } else { "" }
-    );
+    let (place, hint) = match ours.get(1) == theirs.get(1) {
+        true => ("", ""),
+        false => (" in classes (dim 1)", "\n\nhint: both networks must score the same classes"),
+    };
+    ensure!(ours == theirs, "`{name}` got logits that differ{place}\n  student: {ours:?}\n  teacher: {theirs:?}{hint}");
     ensure!(ours.len() == 2, "`{name}` wants logits [N, C], got {ours:?}");
     Ok((student, teacher))
 }

@@ -78,6 +78,10 @@ impl Component for Dist {
         for (name, value) in [("inter_weight", config.inter_weight), ("intra_weight", config.intra_weight)] {
             ensure!(value.is_finite() && value >= 0.0, "`{name}` must be finite and not negative, got {value}");
         }
+        ensure!(
+            config.inter_weight > 0.0 || config.intra_weight > 0.0,
+            "`inter_weight` or `intra_weight` must be above 0"
+        );
         Ok(Dist(config))
     }
 

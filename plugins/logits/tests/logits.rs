@@ -3,12 +3,7 @@
 
 use stillhouse_logits::{Dist, Wsld};
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -3 and 3 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| 3.0 * (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers, refused};
 
 fn dist(config: &str) -> Bench {
     let bench = Bench::loss::<Dist>(config).expect("a right configuration");
@@ -22,16 +17,6 @@ fn wsld(config: &str) -> Bench {
 }
 
 #[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
-}
-
-#[track_caller]
 fn check_golden<T: Loss>(name: &str, config: &str, weight: f64) {
     let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
     let mut bench = Bench::loss::<T>(config)
@@ -42,7 +27,7 @@ fn check_golden<T: Loss>(name: &str, config: &str, weight: f64) {
     if case.names().any(|name| name == "input.target") {
         bench = bench.array("label", case.array("input.target"));
     }
-    let run = ran(bench);
+    let run = bench.ran();
     case.assert_values("out.loss", &[run.loss()]);
     case.assert_gradient("grad.input.student.0", run.grad("student"));
 }
@@ -63,7 +48,7 @@ fn dist_of_three_samples_matches_by_hand() {
         bench.input("student", &[3, 2], &rows([0.6, 0.7, 0.2])).input("teacher", &[3, 2], &rows([0.9, 0.2, 0.1]));
     // Rows 1, -1, 1. Columns: (0.1, 0.2, -0.3) and (0.5, -0.2, -0.3).
     let column = (0.05 - 0.04 + 0.09) / (0.14f64 * 0.38).sqrt();
-    assert!((ran(bench).loss() - (2.0 * (1.0 - 1.0 / 3.0) + 3.0 * (1.0 - column))).abs() < 1e-6);
+    assert!((bench.ran().loss() - (2.0 * (1.0 - 1.0 / 3.0) + 3.0 * (1.0 - column))).abs() < 1e-6);
 }
 
 #[test]
@@ -71,7 +56,7 @@ fn dist_ignores_scale_and_shift_of_probabilities() {
     // Of two classes the probabilities of any teacher are a scaled and shifted copy along classes.
     let of = |teacher: &[f64]| {
         let bench = Bench::loss::<Dist>(r#"{"intra_weight": 0}"#).expect("configured");
-        ran(bench.input("student", &[2, 2], &[1.0, 0.0, 2.0, 0.0]).input("teacher", &[2, 2], teacher)).loss()
+        bench.input("student", &[2, 2], &[1.0, 0.0, 2.0, 0.0]).input("teacher", &[2, 2], teacher).ran().loss()
     };
     assert!(of(&[0.1, 0.0, 9.0, 0.0]).abs() < 1e-5);
     assert!((of(&[-0.1, 0.0, 9.0, 0.0]) - 1.0).abs() < 1e-5);
@@ -79,13 +64,13 @@ fn dist_ignores_scale_and_shift_of_probabilities() {
 
 #[test]
 fn wsld_weight_is_constant() {
-    let run = ran(wsld("{}"));
+    let run = wsld("{}").ran();
     // The gradient of soft targets is w (q - p) / N: it sums to 0 over classes, whatever the weights.
     assert!(run.grad("student").chunks(4).all(|row| row.iter().sum::<f64>().abs() < 1e-14));
     // A sample on which the student is sure of the label counts for nothing.
     let mut sure = numbers(1.0, 12);
     sure[..4].copy_from_slice(&[0.0, 0.0, 60.0, 0.0]);
-    let run = ran(wsld("{}").input("student", &[3, 4], &sure));
+    let run = wsld("{}").input("student", &[3, 4], &sure).ran();
     assert!(run.grad("student")[..4].iter().all(|grad| grad.abs() < 1e-15));
 }
 
@@ -98,7 +83,7 @@ fn logit_gradients_match_finite_differences() {
 
 #[test]
 fn wsld_gradient_matches_closed_form() {
-    let run = ran(wsld(r#"{"temperature": 2}"#));
+    let run = wsld(r#"{"temperature": 2}"#).ran();
     let softmax = |row: &[f64], t: f64| {
         let total: f64 = row.iter().map(|z| (z / t).exp()).sum();
         row.iter().map(|z| (z / t).exp() / total).collect::<Vec<_>>()
@@ -119,25 +104,25 @@ fn wsld_gradient_matches_closed_form() {
 #[test]
 fn dist_of_equal_logits_is_near_zero() {
     // Probabilities that differ by some tenths, beside which the 1e-8 is small.
-    let mild: Vec<f64> = numbers(2.0, 12).iter().map(|value| value / 3.0).collect();
-    let run = ran(dist("{}").input("student", &[3, 4], &mild).input("teacher", &[3, 4], &mild));
+    let mild = numbers(2.0, 12);
+    let run = dist("{}").input("student", &[3, 4], &mild).input("teacher", &[3, 4], &mild).ran();
     assert!(run.loss().abs() < 1e-5 && run.grad("student").iter().all(|grad| grad.abs() < 1e-5));
 }
 
 #[test]
 fn logit_losses_of_degenerate_and_extreme_logits_are_finite() {
     for student in [vec![0.0; 12], vec![60.0; 12], numbers(1.0, 12).iter().map(|value| value * 1e4).collect()] {
-        for run in [dist("{}"), wsld("{}")].map(|bench| ran(bench.input("student", &[3, 4], &student))) {
+        for run in [dist("{}"), wsld("{}")].map(|bench| bench.input("student", &[3, 4], &student).ran()) {
             assert!(run.grad("student").iter().all(|grad| grad.is_finite()), "{run:?}");
         }
         let alike = dist("{}").input("student", &[3, 4], &student).input("teacher", &[3, 4], &student);
-        assert!(ran(alike).grad("student").iter().all(|grad| grad.is_finite()));
+        assert!(alike.ran().grad("student").iter().all(|grad| grad.is_finite()));
     }
     let sure: Vec<f64> = (0..12).map(|at| if [2, 4, 11].contains(&at) { 1e4 } else { 0.0 }).collect();
-    let run = ran(wsld("{}").input("teacher", &[3, 4], &sure));
+    let run = wsld("{}").input("teacher", &[3, 4], &sure).ran();
     assert!(run.loss().is_finite() && run.grad("student").iter().all(|grad| grad.is_finite()));
     let one = Bench::loss::<Dist>("{}").expect("configured");
-    let run = ran(one.input("student", &[1, 2], &[1.0, 0.0]).input("teacher", &[1, 2], &[3.0, 0.0]));
+    let run = one.input("student", &[1, 2], &[1.0, 0.0]).input("teacher", &[1, 2], &[3.0, 0.0]).ran();
     // Nothing varies between samples: that part is 1, without gradient.
     assert!((run.loss() - 1.0).abs() < 1e-6 && run.grad("student").iter().all(|grad| grad.abs() < 1e-6));
 }
@@ -149,24 +134,24 @@ fn dist_alone_is_coupled_over_the_batch() {
 
 #[test]
 fn logit_losses_of_wrong_inputs_are_errors() {
-    let wanted = "`dist` got logits that differ in classes (dim 1)\n  student: [3, 4]\n  teacher: [3, 2]";
-    assert_eq!(refusal(dist("{}").input("teacher", &[3, 2], &[0.0; 6])), wanted);
+    let wanted = "`dist` got logits that differ in classes (dim 1)\n  student: [3, 4]\n  teacher: [3, 2]\n\nhint: both networks must \
+         score the same classes";
+    assert_eq!(dist("{}").input("teacher", &[3, 2], &[0.0; 6]).refusal(), wanted);
     let maps = dist("{}").input("student", &[1, 3, 1, 1], &[0.0; 3]).input("teacher", &[1, 3, 1, 1], &[0.0; 3]);
-    assert_eq!(refusal(maps), "`dist` wants logits [N, C], got [1, 3, 1, 1]");
-    assert!(refusal(wsld("{}").labels("label", &[0, 1])).contains("wants logits [N, C] and labels [N]"));
-    assert!(refusal(wsld("{}").labels("label", &[0, 4, 1])).contains("4 is outside 0..4"));
+    assert_eq!(maps.refusal(), "`dist` wants logits [N, C], got [1, 3, 1, 1]");
+    assert!(wsld("{}").labels("label", &[0, 1]).refusal().contains("wants logits [N, C] and labels [N]"));
+    assert!(wsld("{}").labels("label", &[0, 4, 1]).refusal().contains("4 is outside 0..4"));
     let empty = wsld("{}").input("student", &[0, 4], &[]).input("teacher", &[0, 4], &[]).labels("label", &[]);
-    assert_eq!(refusal(empty), "`wsld` got an empty batch: [0, 4]");
+    assert_eq!(empty.refusal(), "`wsld` got an empty batch: [0, 4]");
 }
 
 #[test]
 fn logit_losses_of_wrong_settings_are_errors() {
-    fn of<T: Loss>(config: &str) -> String {
-        Bench::loss::<T>(config).err().expect("refused").to_string()
-    }
-    assert_eq!(of::<Dist>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
-    assert_eq!(of::<Dist>(r#"{"inter_weight": -1}"#), "`inter_weight` must be finite and not negative, got -1");
-    assert_eq!(of::<Dist>(r#"{"intra_weight": -1}"#), "`intra_weight` must be finite and not negative, got -1");
-    assert_eq!(of::<Wsld>(r#"{"temperature": -2}"#), "`temperature` must be finite and above 0, got -2");
-    assert!(of::<Wsld>(r#"{"tau": 2}"#).contains("unknown field `tau`"));
+    assert_eq!(refused::<Dist>(r#"{"temperature": 0}"#), "`temperature` must be finite and above 0, got 0");
+    assert_eq!(refused::<Dist>(r#"{"inter_weight": -1}"#), "`inter_weight` must be finite and not negative, got -1");
+    assert_eq!(refused::<Dist>(r#"{"intra_weight": -1}"#), "`intra_weight` must be finite and not negative, got -1");
+    let both = refused::<Dist>(r#"{"inter_weight": 0, "intra_weight": 0}"#);
+    assert_eq!(both, "`inter_weight` or `intra_weight` must be above 0");
+    assert_eq!(refused::<Wsld>(r#"{"temperature": -2}"#), "`temperature` must be finite and above 0, got -2");
+    assert!(refused::<Wsld>(r#"{"tau": 2}"#).contains("unknown field `tau`"));
 }

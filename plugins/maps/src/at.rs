@@ -2,12 +2,15 @@
 
 use stillhouse_plugin::prelude::*;
 
+/// Greatest power: with it activations up to 200 stay finite in `f32`.
+const MOST: u32 = 16;
+
 /// Settings of [`At`].
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AtConfig {
-    /// Power of the activations before the mean over channels; at least 1. A large one counts the strongest channels.
-    #[schemars(range(min = 1))]
+    /// Power of the activations before the mean over channels; 1 to 16. A large one counts the strongest channels.
+    #[schemars(range(min = 1, max = 16))]
     pub p: u32,
 }
 
@@ -58,7 +61,7 @@ impl Component for At {
         "Zagoruyko & Komodakis, Paying More Attention to Attention, ICLR 2017, arXiv:1612.03928";
 
     fn new(config: AtConfig) -> Result<At> {
-        ensure!(config.p >= 1, "`p` must be at least 1");
+        ensure!((1..=MOST).contains(&config.p), "`p` must be between 1 and {MOST}, got {}", config.p);
         Ok(At(config))
     }
 

@@ -3,12 +3,7 @@
 
 use stillhouse_maps::{At, Fsp, Nst, Vid};
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, Run, golden::Case};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
+use stillhouse_plugin::testing::{Bench, Run, golden::Case, numbers, refused};
 
 /// Maps of two samples: 3x3 with two channels for the student, 2x4 with three for the teacher.
 fn bench<T: Loss>(config: &str) -> Bench {
@@ -32,32 +27,13 @@ fn layers() -> Bench {
 }
 
 #[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
-}
-
-/// A case with its maps in both ports.
-fn of_case(case: &Case, bench: Bench) -> Bench {
-    let maps = |side: &str| {
-        let prefix = format!("input.{side}.");
-        let names = case.names().filter(|name| name.starts_with(&prefix));
-        names.map(|name| case.array(name)).map(|array| (array.shape(), array.values.as_slice())).collect::<Vec<_>>()
-    };
-    bench.input_list("student", &maps("student")).input_list("teacher", &maps("teacher"))
-}
-
-#[track_caller]
 fn check_golden<T: Loss>(name: &str, config: &str) -> (Case, Run) {
     let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
-    let mut bench = of_case(&case, Bench::loss::<T>(config).expect("configured"));
+    let mut bench = case.given(Bench::loss::<T>(config).expect("configured"));
     for name in case.names().filter_map(|name| name.strip_prefix("param.")) {
         bench = bench.param(name, &case.array(&format!("param.{name}")).values);
     }
-    let run = bench.run().expect("runs");
-    case.assert_values("out.loss", &[run.loss()]);
-    for (at, name) in case.names().filter(|name| name.starts_with("grad.input.student.")).enumerate() {
-        case.assert_gradient(name, run.grad_at("student", at));
-    }
+    let run = case.check(bench);
     (case, run)
 }
 
@@ -102,21 +78,16 @@ fn nst_of_two_channels_matches_by_hand() {
     // Student channels (1, 0), (0, 1); teacher (1, 1) / sqrt 2: k = 1/2 across, (1 + 0 + 0 + 1) / 4 within, 1 for the teacher.
     let bench = Bench::loss::<Nst>("{}").expect("configured");
     let bench = bench.input("student", &[1, 2, 1, 2], &[4.0, 0.0, 0.0, 0.1]).input("teacher", &[1, 1, 2, 2], &[3.0; 4]);
-    assert!((ran(bench).loss() - (1.0 + 0.5 - 1.0)).abs() < 1e-14);
-}
-
-#[track_caller]
-fn ran(mut bench: Bench) -> Run {
-    bench.run().expect("runs")
+    assert!((bench.ran().loss() - (1.0 + 0.5 - 1.0)).abs() < 1e-14);
 }
 
 #[test]
 fn vid_starts_with_the_variance_that_is_set() {
     let bench = || bench::<Vid>(r#"{"init_pred_var": 3}"#).input("student", &[2, 2, 3, 3], &[0.0; 36]);
-    let run = ran(bench().input("teacher", &[2, 3, 2, 4], &[0.0; 48]));
+    let run = bench().input("teacher", &[2, 3, 2, 4], &[0.0; 48]).ran();
     // Prediction and target are 0: half of the logarithm is left.
     assert!((run.loss() - 0.5 * 3f64.ln()).abs() < 1e-12);
-    let large = ran(self::bench::<Vid>(r#"{"init_pred_var": 1000}"#));
+    let large = self::bench::<Vid>(r#"{"init_pred_var": 1000}"#).ran();
     assert!((large.loss() - 0.5 * 1000f64.ln()).abs() < 1e-2);
 }
 
@@ -141,9 +112,9 @@ fn prop_at_and_nst_ignore_the_scale_of_the_features() {
     for seed in 0..10 {
         let student = numbers(f64::from(seed), 36);
         let scaled: Vec<f64> = student.iter().map(|value| value * 5.0).collect();
-        let at = |values: &[f64]| ran(bench::<At>("{}").input("student", &[2, 2, 3, 3], values)).loss();
+        let at = |values: &[f64]| bench::<At>("{}").input("student", &[2, 2, 3, 3], values).ran().loss();
         assert!(at(&student) >= 0.0 && (at(&student) - at(&scaled)).abs() < 1e-12);
-        let nst = |values: &[f64]| ran(bench::<Nst>("{}").input("student", &[2, 2, 3, 3], values)).loss();
+        let nst = |values: &[f64]| bench::<Nst>("{}").input("student", &[2, 2, 3, 3], values).ran().loss();
         assert!(nst(&student) >= -1e-15 && (nst(&student) - nst(&scaled)).abs() < 1e-12);
     }
 }
@@ -153,7 +124,7 @@ fn map_losses_of_equal_maps_are_zero() {
     let values = numbers(3.0, 36);
     fn check<T: Loss>(values: &[f64]) {
         let bench = bench::<T>("{}").input("student", &[2, 2, 3, 3], values).input("teacher", &[2, 2, 3, 3], values);
-        let run = ran(bench);
+        let run = bench.ran();
         assert!(run.loss().abs() < 1e-15 && run.grad("student").iter().all(|grad| grad.abs() < 1e-14));
     }
     check::<At>(&values);
@@ -167,12 +138,12 @@ fn map_losses_of_zeros_and_extremes_are_finite() {
         dead[9..18].fill(0.0);
         let extremes = scales.iter().map(|scale| numbers(1.0, 36).iter().map(|value| value * scale).collect());
         for student in [vec![0.0; 36], dead].into_iter().chain(extremes) {
-            let run = ran(bench::<T>("{}").input("student", &[2, 2, 3, 3], &student));
+            let run = bench::<T>("{}").input("student", &[2, 2, 3, 3], &student).ran();
             assert!(run.grad("student").iter().all(|grad| grad.is_finite()), "{run:?}");
         }
         let one =
             bench::<T>("{}").input("student", &[1, 2, 1, 1], &[0.0; 2]).input("teacher", &[1, 3, 1, 1], &[0.0; 3]);
-        assert!(ran(one).grad("student").iter().all(|grad| grad.abs() < 1e-12));
+        assert!(one.ran().grad("student").iter().all(|grad| grad.abs() < 1e-12));
     }
     check::<At>(&[1e-9, 1e60]);
     check::<Nst>(&[1e-9, 1e60]);
@@ -188,36 +159,35 @@ fn map_losses_couple_no_samples() {
 #[test]
 fn map_losses_of_wrong_inputs_are_errors() {
     let flat = bench::<At>("{}").input("student", &[2, 3], &[0.0; 6]);
-    assert_eq!(refusal(flat), "`at` wants feature maps [N, C, H, W], got [2, 3]");
+    assert_eq!(flat.refusal(), "`at` wants feature maps [N, C, H, W], got [2, 3]");
     let batches = bench::<Nst>("{}").input("student", &[1, 2, 3, 3], &[0.0; 18]);
-    assert!(refusal(batches).starts_with("`nst` got batches that differ in samples (dim 0)"));
+    assert!(batches.refusal().starts_with("`nst` got batches that differ in samples (dim 0)"));
     let flat = bench::<Vid>("{}").input("teacher", &[2, 3], &[0.0; 6]);
-    assert_eq!(refusal(flat), "`vid` wants feature maps [N, C, H, W], got [2, 3]");
+    assert_eq!(flat.refusal(), "`vid` wants feature maps [N, C, H, W], got [2, 3]");
     let one = bench::<Fsp>("{}");
-    assert_eq!(refusal(one), "`fsp` wants two taps or more of each network, got 1");
+    assert_eq!(one.refusal(), "`fsp` wants two taps or more of each network, got 1");
     let (map, wide): (&[usize], &[usize]) = (&[1, 1, 1, 1], &[1, 2, 1, 1]);
     let channels = bench::<Fsp>("{}")
         .input_list("student", &[(map, &[1.0]), (wide, &[1.0; 2])])
         .input_list("teacher", &[(map, &[1.0]), (map, &[1.0])]);
     assert!(
-        refusal(channels)
+        channels
+            .refusal()
             .starts_with("`fsp` got channels that differ between taps 0 and 1\n  student: [1, 2]\n  teacher: [1, 1]")
     );
     let uneven = bench::<At>("{}").input_list("student", &[(map, &[1.0]), (map, &[1.0])]);
-    assert_eq!(refusal(uneven), "`at` pairs the values of `student` and `teacher` in order, and got 2 and 1 of them");
+    assert_eq!(uneven.refusal(), "`at` pairs the values of `student` and `teacher` in order, and got 2 and 1 of them");
 }
 
 #[test]
 fn map_losses_of_wrong_settings_are_errors() {
-    fn of<T: Loss>(config: &str) -> String {
-        Bench::loss::<T>(config).err().expect("refused").to_string()
-    }
-    assert_eq!(of::<At>(r#"{"p": 0}"#), "`p` must be at least 1");
-    assert!(of::<Nst>(r#"{"p": 2}"#).contains("unknown field `p`"));
-    assert_eq!(of::<Vid>(r#"{"mid_channels": 0}"#), "`mid_channels` must be at least 1");
-    assert_eq!(of::<Vid>(r#"{"eps": 0}"#), "`eps` must be finite and above 0, got 0");
+    assert_eq!(refused::<At>(r#"{"p": 0}"#), "`p` must be between 1 and 16, got 0");
+    assert_eq!(refused::<At>(r#"{"p": 17}"#), "`p` must be between 1 and 16, got 17");
+    assert!(refused::<Nst>(r#"{"p": 2}"#).contains("unknown field `p`"));
+    assert_eq!(refused::<Vid>(r#"{"mid_channels": 0}"#), "`mid_channels` must be at least 1");
+    assert_eq!(refused::<Vid>(r#"{"eps": 0}"#), "`eps` must be finite and above 0, got 0");
     assert_eq!(
-        of::<Vid>(r#"{"init_pred_var": 1e-6}"#),
+        refused::<Vid>(r#"{"init_pred_var": 1e-6}"#),
         "`init_pred_var` must be finite and above `eps` (0.00001), got 0.000001"
     );
 }

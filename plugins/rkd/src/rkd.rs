@@ -76,6 +76,10 @@ impl Component for Rkd {
         for (name, value) in [("distance_weight", config.distance_weight), ("angle_weight", config.angle_weight)] {
             ensure!(value.is_finite() && value >= 0.0, "`{name}` must be finite and not negative, got {value}");
         }
+        ensure!(
+            config.distance_weight > 0.0 || config.angle_weight > 0.0,
+            "`distance_weight` or `angle_weight` must be above 0"
+        );
         Ok(Rkd(config))
     }
 

@@ -2,13 +2,8 @@
 #![allow(missing_docs)]
 
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, golden::Case};
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers, refused};
 use stillhouse_rkd::{Rkd, RkdAngle, RkdDistance};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
 
 fn configured<T: Loss>(config: &str) -> Bench {
     Bench::loss::<T>(config).expect("a right configuration")
@@ -21,11 +16,6 @@ fn bench<T: Loss>(config: &str) -> Bench {
 
 fn student<T: Loss>(values: &[f64]) -> Bench {
     bench::<T>("{}").input("student", &[4, 3], values)
-}
-
-#[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
 }
 
 #[track_caller]
@@ -167,8 +157,8 @@ fn rkd_of_extreme_values_is_finite_or_an_error() {
         }
     }
     let beyond: Vec<f64> = numbers(3.0, 12).iter().map(|value| value * 1e200).collect();
-    assert!(refusal(student::<RkdDistance>(&beyond)).starts_with("`rkd_distance` gave `loss` = NaN"));
-    assert!(refusal(student::<RkdAngle>(&beyond)).starts_with("`rkd_angle` gave `loss` = NaN"));
+    assert!(student::<RkdDistance>(&beyond).refusal().starts_with("`rkd_distance` gave `loss` = NaN"));
+    assert!(student::<RkdAngle>(&beyond).refusal().starts_with("`rkd_angle` gave `loss` = NaN"));
 }
 
 #[test]
@@ -179,22 +169,24 @@ fn rkd_losses_are_coupled_over_the_batch() {
 
 #[test]
 fn rkd_of_wrong_settings_is_error() {
-    fn of<T: Loss>(config: &str) -> String {
-        Bench::loss::<T>(config).err().expect("refused").to_string()
-    }
-    assert_eq!(of::<RkdDistance>(r#"{"beta": 0}"#), "`beta` must be finite and above 0, got 0");
-    assert_eq!(of::<RkdAngle>(r#"{"beta": -1}"#), "`beta` must be finite and above 0, got -1");
-    assert_eq!(of::<Rkd>(r#"{"angle_weight": -2}"#), "`angle_weight` must be finite and not negative, got -2");
-    assert_eq!(of::<Rkd>(r#"{"distance_weight": -2}"#), "`distance_weight` must be finite and not negative, got -2");
-    assert!(of::<RkdAngle>(r#"{"squared": true}"#).contains("unknown field `squared`"));
+    assert_eq!(refused::<RkdDistance>(r#"{"beta": 0}"#), "`beta` must be finite and above 0, got 0");
+    assert_eq!(refused::<RkdAngle>(r#"{"beta": -1}"#), "`beta` must be finite and above 0, got -1");
+    assert_eq!(refused::<Rkd>(r#"{"angle_weight": -2}"#), "`angle_weight` must be finite and not negative, got -2");
+    assert_eq!(
+        refused::<Rkd>(r#"{"distance_weight": -2}"#),
+        "`distance_weight` must be finite and not negative, got -2"
+    );
+    let both = refused::<Rkd>(r#"{"distance_weight": 0, "angle_weight": 0}"#);
+    assert_eq!(both, "`distance_weight` or `angle_weight` must be above 0");
+    assert!(refused::<RkdAngle>(r#"{"squared": true}"#).contains("unknown field `squared`"));
 }
 
 #[test]
 fn rkd_of_wrong_inputs_is_error() {
     let batches = bench::<Rkd>("{}").input("teacher", &[3, 2], &[0.0; 6]);
-    assert!(refusal(batches).starts_with("`rkd` got batches that differ in samples (dim 0)\n  student: [4, 3]"));
+    assert!(batches.refusal().starts_with("`rkd` got batches that differ in samples (dim 0)\n  student: [4, 3]"));
     let empty = bench::<RkdAngle>("{}").input("student", &[0, 3], &[]).input("teacher", &[0, 2], &[]);
-    assert_eq!(refusal(empty), "`rkd_angle` got an empty batch: [0, 3]");
+    assert_eq!(empty.refusal(), "`rkd_angle` got an empty batch: [0, 3]");
     let flat = bench::<RkdDistance>("{}").input("student", &[4], &[0.0; 4]);
-    assert_eq!(refusal(flat), "`rkd_distance` wants values [N, ...], got [4]");
+    assert_eq!(flat.refusal(), "`rkd_distance` wants values [N, ...], got [4]");
 }

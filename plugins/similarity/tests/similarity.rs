@@ -2,13 +2,8 @@
 #![allow(missing_docs)]
 
 use stillhouse_plugin::sdk::Loss;
-use stillhouse_plugin::testing::{Bench, golden::Case};
+use stillhouse_plugin::testing::{Bench, golden::Case, numbers};
 use stillhouse_similarity::{Cc, Pkt, Sp};
-
-/// `n` numbers between -1 and 1 that depend on `seed`.
-fn numbers(seed: f64, n: usize) -> Vec<f64> {
-    (0..n).map(|i| (seed + 1.7 * i as f64 + (0.61 * i as f64).cos()).sin()).collect()
-}
 
 /// Four samples of three features on both sides.
 fn bench<T: Loss>(config: &str) -> Bench {
@@ -21,19 +16,10 @@ fn given<T: Loss>(student: &[f64], teacher: &[f64]) -> Bench {
 }
 
 #[track_caller]
-fn refusal(mut bench: Bench) -> String {
-    bench.run().expect_err("refused").to_string()
-}
-
-#[track_caller]
 fn check_golden<T: Loss>(name: &str) -> stillhouse_plugin::testing::Run {
     let case = Case::open(format!("../../tests/golden/cases/{name}")).expect("reads");
     let bench = Bench::loss::<T>("{}").expect("configured");
-    let bench = bench.array("student", case.array("input.student.0")).array("teacher", case.array("input.teacher.0"));
-    let run = { bench }.run().expect("runs");
-    case.assert_values("out.loss", &[run.loss()]);
-    case.assert_gradient("grad.input.student.0", run.grad("student"));
-    run
+    case.check(case.given(bench))
 }
 
 #[test]
@@ -161,11 +147,11 @@ fn similarity_losses_are_coupled_over_the_batch() {
 #[test]
 fn similarity_of_wrong_inputs_and_settings_is_error() {
     let batches = bench::<Sp>("{}").input("teacher", &[3, 3], &[0.0; 9]);
-    assert!(refusal(batches).starts_with("`sp` got batches that differ in samples (dim 0)\n  student: [4, 3]"));
+    assert!(batches.refusal().starts_with("`sp` got batches that differ in samples (dim 0)\n  student: [4, 3]"));
     let empty = bench::<Pkt>("{}").input("student", &[0, 3], &[]).input("teacher", &[0, 3], &[]);
-    assert_eq!(refusal(empty), "`pkt` got an empty batch: [0, 3]");
+    assert_eq!(empty.refusal(), "`pkt` got an empty batch: [0, 3]");
     let features = bench::<Cc>("{}").input("teacher", &[4, 2], &[0.0; 8]);
-    assert!(refusal(features).starts_with("`cc` got features that differ\n  student: [4, 3]\n  teacher: [4, 2]"));
+    assert!(features.refusal().starts_with("`cc` got features that differ\n  student: [4, 3]\n  teacher: [4, 2]"));
     let error = Bench::loss::<Cc>(r#"{"embed_dim": 0}"#).err().expect("refused").to_string();
     assert_eq!(error, "`embed_dim` must be at least 1");
     let error = Bench::loss::<Sp>(r#"{"eps": 1}"#).err().expect("refused").to_string();
