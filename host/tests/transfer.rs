@@ -215,14 +215,14 @@ fn predictors_that_cannot_be_are_refused() {
     let arch = "arch = { kind = \"conv_lstm\", depth = 1, hidden = 4, patch = 4 }\n";
     let over_time = "over_time = true\npredict = { given = 3 }\n";
     let refused = |model: &str, more: &str| lab.refusal(&body(model, more)).0;
-    assert!(refused(&format!("{arch}predict = {{}}\n"), "").contains("only a network over time"));
+    let layers = "layers = [{ name = \"flat\", kind = \"flatten\" }, { name = \"fc\", kind = \"linear\", out = 3 }]\n";
+    assert!(refused(&format!("{layers}predict = {{}}\n"), "").contains("only a network over time"));
     let late = format!("{arch}over_time = true\npredict = {{ given = 6 }}\n");
     assert!(refused(&late, "").contains("clips of 6 frames, of which 6 are given"));
     let scores = format!("arch = {{ kind = \"lstm\", hidden = 4, classes = 3 }}\n{over_time}");
     assert!(!refused(&scores, "").is_empty());
     let metric = "best = { metric = \"accuracy\" }\n";
     assert!(refused(&format!("{arch}{over_time}"), metric).contains("is no metric of a predictor of frames"));
-    let layers = "layers = [{ name = \"flat\", kind = \"flatten\" }, { name = \"fc\", kind = \"linear\", out = 3 }]\n";
     let plain = body(&format!("{layers}over_time = true\n"), "sampling = {}\n");
     let plain = plain.replace("use = \"next_frame\"", "use = \"l1\", at = \"logits\"");
     let all = lab.check(&plain);
