@@ -69,7 +69,7 @@ impl NearnessSum {
 /// ```
 fn ssim(a: &[f64], b: &[f64], plane: [usize; 2]) -> f64 {
     let side = WINDOW.min(plane[0]).min(plane[1]);
-    let window = gaussian(if side % 2 == 0 { side.saturating_sub(1).max(1) } else { side });
+    let window = gaussian(if side.is_multiple_of(2) { side.saturating_sub(1).max(1) } else { side });
     let of = |f: &dyn Fn(f64, f64) -> f64| {
         let values: Vec<f64> = a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect();
         smoothed(&values, plane, &window)
