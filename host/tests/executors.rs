@@ -69,7 +69,9 @@ fn networks_of_the_examples_have_a_kernel_for_every_layer() {
             let arch: serde_json::Value = serde_json::to_value(&model["arch"]).expect("an architecture");
             let mut options = arch.as_object().expect("a table").clone();
             let kind = options.remove("kind").and_then(|kind| kind.as_str().map(str::to_owned)).expect("a kind");
-            let frame = Frame { input: vec![1, 28, 28], classes: 10 };
+            // Pictures, or two frames side by side.
+            let channels = if kind == "two_stream" { 2 } else { 1 };
+            let frame = Frame { input: vec![channels, 28, 28], classes: 10 };
             let graph = build_table(&kind, &options, &frame).unwrap_or_else(|error| panic!("{}", error.message));
             let params = Rc::new(ParamSet::new(name, 1, DType::F32, &Device::Cpu));
             let network = Network::new(name, graph, params, false, BTreeMap::new()).expect("fits");

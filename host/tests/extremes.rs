@@ -53,6 +53,7 @@ const LOSSES: &[(&str, Shape, &str)] = &[
     ("kd", Shape::Logits, "{}"),
     ("l1", MAPS, "{}"),
     ("mse", MAPS, "{}"),
+    ("next_frame", MAPS, "{}"),
     ("nst", ANY_MAPS, "{}"),
     ("ofd", MAPS, "{}"),
     ("pkd", MAPS, "{}"),
@@ -61,8 +62,10 @@ const LOSSES: &[(&str, Shape, &str)] = &[
     ("rkd", Shape::Vectors { alike: false }, "{}"),
     ("rkd_angle", Shape::Vectors { alike: false }, "{}"),
     ("rkd_distance", Shape::Vectors { alike: false }, "{}"),
+    ("skd_map", MAPS, "{}"),
     ("soft_cross_entropy", Shape::Logits, "{}"),
     ("sp", Shape::Vectors { alike: false }, "{}"),
+    ("tmu_memory", MAPS, "{}"),
     ("vid", MAPS, "{}"),
     ("wsld", Shape::Logits, "{}"),
 ];
@@ -164,6 +167,7 @@ fn inner(dice: &mut Dice, shape: Shape) -> [Vec<usize>; 2] {
 
 fn ports<'t>(list: &'t [Port], trial: &Trial) -> Vec<PortIn<'t>> {
     let value = |port: &Port| match (port.source, port.name.as_str()) {
+        (Source::Student, "target") | (Source::Data, "map") => trial.teachers.clone(),
         (Source::Student, _) => trial.students.clone(),
         (Source::Teacher, _) => trial.teachers.clone(),
         (Source::TeacherParameter | Source::StudentParameter, name) => {

@@ -93,7 +93,11 @@ fn run_resumed_after_its_end_changes_nothing() {
 fn run_resumed_with_another_manifest_is_refused() {
     let lab = Lab::new();
     lab.run("a", &body(KD)).table();
-    let ran = lab.run_with("a", &body(KD).replace("hidden = [16]", "hidden = [16, 8]"), &["--resume"]);
+    let other = body(KD).replace("hidden = [16]", "hidden = [16, 8]");
+    let ran = lab.run_with("a", &other, &["--resume"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("models.student.arch.hidden: [16], now [16,8]"), "{}", ran.err);
+    let ran = lab.run_with("a", &other, &["--resume", "--accept-changes"]);
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert!(ran.err.contains("the checkpoint has no `model/student/fc2."), "{}", ran.err);
 }

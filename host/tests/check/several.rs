@@ -52,7 +52,7 @@ fn parts_wrong_in_several_terms_are_all_told() {
 terms.rkd = { use = "kdd" }
 terms.hint = { use = "mse", student = "layr2", teacher = "layer2" }"#,
     )]);
-    let wanted = r#"error: `kd`: `temperature` must be finite and above 0, got 0
+    let wanted = r#"error: `temperature` must be greater than 0, got 0
   --> m.toml:23:40
    |
 23 | terms.kd = { use = "kd", temperature = 0 }
@@ -139,7 +139,7 @@ baseline = true
         ),
         (r#"use = "cross_entropy", weight"#, r#"use = "cross_entropy", smoothing = 2.0, weight"#),
     ]);
-    let wanted = r#"error: `cross_entropy`: `smoothing` must be at least 0 and below 1, got 2
+    let wanted = r#"error: `smoothing` must be less than 1, got 2.0
   --> m.toml:25:51
    |
 25 | terms.task = { use = "cross_entropy", smoothing = 2.0, weight = 0.5 }

@@ -54,7 +54,7 @@ ports
   teacher            tap of the teacher, `logits` unless bound
 
 settings
-  temperature = 4.0        number
+  temperature = 4.0        number > 0
       Softens both distributions; above 0.
   reduction = \"batchmean\"  batchmean | mean | sum | none
       How the values of all elements become one.
