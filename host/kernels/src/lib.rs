@@ -21,7 +21,6 @@
 //! | [`recurrent`], [`rng`] | pointwise parts of recurrent cells; random numbers by position |
 //! | [`norm`] | batch norm, layer norm, L2 normalisation |
 //! | [`softmax`] | softmax, log-softmax, cross-entropy |
-//! | [`memory`] | what becomes of freed memory |
 //! | [`elementwise`], [`broadcast`], [`reduce`] | maps, NumPy broadcasting, sums and extremes over a dim |
 
 pub mod broadcast;
@@ -30,7 +29,6 @@ pub mod elementwise;
 pub mod float;
 pub mod loss;
 pub mod matmul;
-pub mod memory;
 pub mod nhwc;
 pub mod norm;
 pub mod optim;

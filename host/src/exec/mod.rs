@@ -2,6 +2,7 @@
 //! device, with our own operations where candle's gradients are wrong.
 
 mod layer;
+mod memory;
 mod network;
 mod next_frame;
 mod pass;
@@ -10,10 +11,10 @@ pub(crate) mod tape;
 mod threads;
 mod tokens;
 
+pub use memory::keep_freed_memory;
 pub use network::{Executor, ModuleSlot, Network, NetworkError};
 pub use next_frame::Sampling;
 pub use pass::{Forward, PassSpec, StagedIn};
-pub use stillhouse_kernels::memory::keep_freed_memory;
 pub(crate) use tape::free_buffers;
 pub use tape::{ParamGrad, Tape};
 pub use threads::use_threads;
