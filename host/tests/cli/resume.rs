@@ -9,7 +9,7 @@ use std::process::Command;
 /// Slow enough to be interrupted: convolutions, and more epochs.
 fn slow() -> String {
     let slow = TINY.replace("kind = \"mlp\", hidden = [24]", "kind = \"resnet\", depth = 8, width = 8");
-    slow.replace("epochs = 2", "epochs = 4")
+    slow.replace("epochs = 2", "epochs = 24")
 }
 
 /// Results without what differs from run to run: nothing does.
@@ -27,7 +27,7 @@ fn run_interrupted_after_an_epoch_resumes_to_the_same_end() {
     let mut child = place.command(&["run", "m.toml"]).spawn().expect("the binary runs");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     // The line of the second epoch: the checkpoint of the first is written by then.
-    let second = lines.by_ref().map_while(Result::ok).find(|line| line.contains(" 2/4 "));
+    let second = lines.by_ref().map_while(Result::ok).find(|line| line.contains(" 2/24 "));
     assert!(second.is_some(), "the teacher has a second epoch");
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("`kill` runs");
     assert!(sent.success());
