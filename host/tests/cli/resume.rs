@@ -29,7 +29,8 @@ fn run_interrupted_after_an_epoch_resumes_to_the_same_end() {
     // The line of the second epoch: the checkpoint of the first is written by then.
     let second = lines.by_ref().map_while(Result::ok).find(|line| line.contains(" 2/24 "));
     assert!(second.is_some(), "the teacher has a second epoch");
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("`kill` runs");
+    // Not the signal of Ctrl-C: what a shell starts in the background is deaf to that.
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("`kill` runs");
     assert!(sent.success());
     assert_eq!(child.wait().expect("the binary ends").code(), None, "it ended by the signal");
 
