@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 use std::path::Path;
 use stillhouse::eval::Case;
 use stillhouse::train::{Fields, SAMPLING, view_field};
+use support::close::{assert_close, values};
 use support::small::{planned, setup, steps};
 
 const TMU: &str = r#"
@@ -48,19 +49,6 @@ const SOURCE: [(&str, &[usize]); 5] = [
     ("cell_list.1.conv.0.bias", &[8]),
     ("conv_last.weight", &[1, 2, 1, 1]),
 ];
-
-fn values(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).and_then(|tensor| tensor.flatten_all()?.to_vec1()).expect("are numbers")
-}
-
-#[track_caller]
-fn assert_close(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), wanted.len(), "{what}");
-    let largest = wanted.iter().fold(0f64, |most, value| value.abs().max(most));
-    let worst = got.iter().zip(wanted).map(|(got, wanted)| (got - wanted).abs()).fold(0.0, f64::max);
-    println!("{what:36} {:9.2e} of {tolerance:9.2e}", worst / largest);
-    assert!(worst <= tolerance * largest, "{what}: {got:?} is not {wanted:?}");
-}
 
 /// The name of a parameter in the case.
 fn official(own: &str) -> String {

@@ -8,6 +8,7 @@ use std::path::Path;
 use stillhouse::eval::Case;
 use stillhouse::ops::ParamSet;
 use stillhouse::train::Fields;
+use support::close::{assert_close, values};
 use support::small::{batch, planned, setup, steps, with_teacher, with_teacher_of};
 
 /// Relative errors that add up over the steps, in double and in single precision.
@@ -26,19 +27,6 @@ fn tensor(case: &Case, name: &str, float: DType) -> Tensor {
 /// Entry `at` of a tensor with one entry for each step.
 fn at_step(case: &Case, name: &str, at: usize, float: DType) -> Tensor {
     tensor(case, name, float).get(at).expect("has the step").contiguous().expect("copies")
-}
-
-fn values(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).and_then(|tensor| tensor.flatten_all()?.to_vec1()).expect("are numbers")
-}
-
-#[track_caller]
-fn assert_close(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), wanted.len(), "{what}");
-    let largest = wanted.iter().fold(0f64, |most, value| value.abs().max(most));
-    let worst = got.iter().zip(wanted).map(|(got, wanted)| (got - wanted).abs()).fold(0.0, f64::max);
-    println!("{what:32} {:9.2e} of {tolerance:9.2e}", worst / largest);
-    assert!(worst <= tolerance * largest, "{what}: {got:?} is not {wanted:?}");
 }
 
 #[track_caller]

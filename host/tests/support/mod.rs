@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod clips;
+pub mod close;
 pub mod command;
 pub mod lab;
 pub mod made;
