@@ -21,12 +21,14 @@
 //! | [`recurrent`], [`rng`] | pointwise parts of recurrent cells; random numbers by position |
 //! | [`norm`] | batch norm, layer norm, L2 normalisation |
 //! | [`softmax`] | softmax, log-softmax, cross-entropy |
+//! | [`fusion`] | elementwise functions one after the other, without the values between |
 //! | [`elementwise`], [`broadcast`], [`reduce`] | maps, NumPy broadcasting, sums and extremes over a dim |
 
 pub mod broadcast;
 pub mod conv;
 pub mod elementwise;
 pub mod float;
+pub mod fusion;
 pub mod loss;
 pub mod matmul;
 pub mod nhwc;

@@ -96,3 +96,17 @@ fn split<T: Send, const N: usize>(
         split(right, sizes, after, parallel, task);
     }
 }
+
+/// [`pieces`] of any number of outputs, each with the length of its pieces, cut into equally many.
+pub(crate) fn groups<T: Send>(
+    outputs: Vec<(&mut [T], usize)>,
+    work: usize,
+    task: impl Fn(usize, &mut [&mut [T]]) + Sync,
+) {
+    let count = outputs.iter().map(|(output, piece)| output.len().div_ceil((*piece).max(1))).max().unwrap_or(0);
+    let mut groups: Vec<Vec<&mut [T]>> = (0..count).map(|_| Vec::with_capacity(outputs.len())).collect();
+    for (output, piece) in outputs {
+        groups.iter_mut().zip(output.chunks_mut(piece.max(1))).for_each(|(group, piece)| group.push(piece));
+    }
+    pieces(&mut groups, 1, work, |index, group| group.iter_mut().for_each(|group| task(index, group)));
+}

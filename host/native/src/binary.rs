@@ -1,14 +1,16 @@
 //! Elementwise functions of two or three tensors, with NumPy broadcasting: gradients are summed back to each input's shape.
 
+use super::fusion::Pointwise;
 use super::last::{lies, lying, standing};
 use super::node::{Call, Element, Grads, Node, View, apply, apply_constant};
 use candle_core::{DType, Error, Result, Shape, Tensor};
-use stillhouse_kernels::Float;
 use stillhouse_kernels::broadcast::{Broadcast, sum_to};
 use stillhouse_kernels::elementwise::{zip, zip3};
+use stillhouse_kernels::fusion::{Back, Elementwise};
+use stillhouse_kernels::{Float, simd};
 
 /// A function of two numbers and the gradients of both.
-trait Binary: Send + Sync + 'static {
+trait Binary: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// Comparisons have no gradient.
     const SMOOTH: bool = true;
@@ -72,6 +74,51 @@ impl<B: Binary> Node for Pair<B> {
     }
 }
 
+/// A function in a fusion.
+struct Both<B>(B);
+
+impl<T: Element, B: Binary> Elementwise<T> for Both<B> {
+    fn arity(&self) -> usize {
+        2
+    }
+
+    fn is_smooth(&self) -> bool {
+        B::SMOOTH
+    }
+
+    fn value(&self, [a, b]: [&[T]; 2], out: &mut [T]) {
+        simd(|| out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = self.0.value(*a, *b)));
+    }
+
+    fn slope(&self, which: usize, Back { ins: [a, b], grad, .. }: Back<'_, T>, to: &mut [T]) {
+        let known = to.iter_mut().zip(a).zip(b).zip(grad);
+        if which == 0 {
+            simd(|| known.for_each(|(((to, a), b), g)| *to = self.0.grads(*a, *b, *g).0));
+        } else {
+            simd(|| known.for_each(|(((to, a), b), g)| *to = self.0.grads(*a, *b, *g).1));
+        }
+    }
+}
+
+impl<B: Binary> Pointwise for Both<B> {
+    fn arity(&self) -> usize {
+        2
+    }
+
+    fn apply(&self, ins: &[&Tensor]) -> Result<Tensor> {
+        let [a, b] = ins else { candle_core::bail!("`{}` takes two tensors, got {}", B::NAME, ins.len()) };
+        run(self.0, a, b)
+    }
+
+    fn single(&self) -> &dyn Elementwise<f32> {
+        self
+    }
+
+    fn double(&self) -> &dyn Elementwise<f64> {
+        self
+    }
+}
+
 fn run<B: Binary>(function: B, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !a.device().is_cpu() {
         return if B::SMOOTH { function.composed(a, b) } else { function.composed(&a.detach(), &b.detach()) };
@@ -89,6 +136,7 @@ macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident($($parameter:ident),*) $type:ident $(passes = $passes:expr)?;
         $a:ident, $b:ident => $value:expr; $ga:ident, $gb:ident, $g:ident => $grads:expr;
         $ta:ident, $tb:ident => $composed:expr;)*) => {$(
+        #[derive(Clone, Copy)]
         struct $type { $($parameter: f64),* }
 
         impl Binary for $type {
@@ -123,11 +171,23 @@ macro_rules! binary {
         pub fn $name(a: &Tensor, b: &Tensor, $($parameter: f64),*) -> Result<Tensor> {
             run($type { $($parameter),* }, a, b)
         }
-    )*};
+    )*
+
+    /// The functions themselves.
+    pub mod functions {
+        use super::{Both, Pointwise};
+        $(
+            $(#[$doc])*
+            pub fn $name($($parameter: f64),*) -> Box<dyn Pointwise> {
+                Box::new(Both(super::$type { $($parameter),* }))
+            }
+        )*
+    }};
 }
 
 macro_rules! comparison {
     ($($name:ident $type:ident $operator:tt $composed:ident;)*) => {$(
+        #[derive(Clone, Copy)]
         struct $type;
 
         impl Binary for $type {
@@ -157,7 +217,18 @@ macro_rules! comparison {
         pub fn $name(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             run($type, a, b)
         }
-    )*};
+    )*
+
+    /// The comparisons themselves.
+    pub mod comparisons {
+        use super::{Both, Pointwise};
+        $(
+            #[doc = concat!("1 where `a ", stringify!($operator), " b`, else 0.")]
+            pub fn $name() -> Box<dyn Pointwise> {
+                Box::new(Both(super::$type))
+            }
+        )*
+    }};
 }
 
 comparison! {

@@ -40,6 +40,8 @@
 //! Between [`Record::during`] and [`Record::gradients`] the functions note what they do on a tape of our own. candle's methods
 //! are not noted there; [`reshape`], [`permute`], [`narrow`], [`concat`], [`broadcast_to`], [`cast`] and [`detach`] are.
 //!
+//! A [`Fusion`] is some elementwise functions as one call there. It keeps nothing but its inputs and results.
+//!
 //! # Depth
 //! candle walks and drops its tape recursively: see `chain_of_many_nodes_fits_a_big_stack` for how deep a chain of these
 //! nodes may be on a thread with 64 MB of stack.
@@ -47,6 +49,7 @@
 mod binary;
 mod conv;
 mod distance;
+mod fusion;
 mod gradients;
 mod index;
 mod last;
@@ -68,8 +71,10 @@ mod unary;
 mod tests;
 
 pub use binary::{add, div, eq, ge, gt, le, lt, maximum, minimum, mul, ne, smooth_l1, sub, where_cond};
+pub use binary::{comparisons, functions as of_two};
 pub use conv::{Conv2d, ConvTranspose2d, conv_transpose2d, conv2d};
 pub use distance::squared_distance;
+pub use fusion::{Fusion, Pointwise, Read};
 pub use gradients::Gradients;
 pub use index::{gather, index_select};
 pub use linear::matmul;
@@ -82,6 +87,7 @@ pub use reduce::{argmax, l2_normalize, max, mean, min, sum, var};
 pub use seed::seeded;
 pub use shape::{broadcast_to, cast, concat, narrow, permute, reshape};
 pub use softmax::{Reduction, cross_entropy, log_softmax, softmax};
+pub use unary::functions as of_one;
 pub use unary::{
     abs, affine, clamp, detach, erf, exp, floor, gelu, hardtanh, leaky_relu, log, neg, pow, recip, relu, relu6, round,
     scale_grad, sigmoid, sign, silu, softplus, sqrt, square, tanh,

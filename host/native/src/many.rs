@@ -1,8 +1,10 @@
 //! A function of any number of inputs, given by a user, as one node of the tape.
 
+use super::fusion::Pointwise;
 use super::node::{Call, Element, Grads, Node, View, apply};
 use candle_core::{Error, Result, Tensor};
 use stillhouse_kernels::Float;
+use stillhouse_kernels::fusion::Elementwise;
 
 /// Success, or a message for the user.
 pub type Outcome = std::result::Result<(), String>;
@@ -74,6 +76,10 @@ impl Element for f32 {
         data
     }
 
+    fn pointwise(function: &dyn Pointwise) -> &dyn Elementwise<f32> {
+        function.single()
+    }
+
     fn user(op: &dyn ManyOp) -> Typed<'_, f32> {
         Typed {
             forward: Box::new(|ins, shapes, out| op.forward_f32(ins, shapes, out)),
@@ -89,6 +95,10 @@ impl Element for f64 {
 
     fn of_single(data: Vec<f32>) -> Vec<f64> {
         data.into_iter().map(f64::from).collect()
+    }
+
+    fn pointwise(function: &dyn Pointwise) -> &dyn Elementwise<f64> {
+        function.double()
     }
 
     fn user(op: &dyn ManyOp) -> Typed<'_, f64> {

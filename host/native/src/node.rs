@@ -11,6 +11,8 @@ use stillhouse_kernels::Float;
 pub(crate) trait Element: Float + WithDType {
     /// The user's functions for this type.
     fn user(op: &dyn super::many::ManyOp) -> super::many::Typed<'_, Self>;
+    /// The loop of a function in this type.
+    fn pointwise(function: &dyn super::fusion::Pointwise) -> &dyn stillhouse_kernels::fusion::Elementwise<Self>;
     /// The same elements, when they are `f32`.
     fn single(data: &[Self]) -> Option<&[f32]>;
     /// From `f32`.
@@ -75,7 +77,7 @@ pub(crate) fn apply<N: Node>(node: N, given: &[&Tensor]) -> Result<Tensor> {
     if record::is_open() {
         let op = Op(node);
         let out = op.call(&ins)?;
-        record::note(given, ins, &out, || Box::new(op));
+        record::note(given, ins, std::slice::from_ref(&out), || Box::new(op));
         return Ok(out);
     }
     match ins.as_slice() {
@@ -235,12 +237,13 @@ impl<N: Node> Op<N> {
 }
 
 impl<N: Node> Back for Op<N> {
-    fn back(&self, ins: &[Tensor], out: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Found> {
+    fn back(&self, ins: &[Tensor], outs: &[Tensor], grads: &[Option<Tensor>], wanted: &[bool]) -> Result<Found> {
+        let (out, grad) = record::sole(outs, grads)?;
         self.grads(ins.iter(), out, grad, wanted)
     }
 }
 
-fn on_cpu<'a, T: Element>(storage: &'a Storage, layout: &'a Layout) -> Result<View<'a, T>> {
+pub(crate) fn on_cpu<'a, T: Element>(storage: &'a Storage, layout: &'a Layout) -> Result<View<'a, T>> {
     match storage {
         Storage::Cpu(storage) => view(storage, layout),
         _ => Err(Error::msg("a native operation met a tensor that is not on the CPU")),

@@ -21,8 +21,9 @@ pub(crate) trait Back: 'static {
         None
     }
 
-    /// Gradients by input, given that of the output; those that are not wanted may be `None`. Not for a function of a part.
-    fn back(&self, ins: &[Tensor], out: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Found>;
+    /// Gradients by input, given those of the outputs, at least one; those that are not wanted may be `None`. Not for a function of
+    /// a part.
+    fn back(&self, ins: &[Tensor], outs: &[Tensor], grads: &[Option<Tensor>], wanted: &[bool]) -> Result<Found>;
 }
 
 /// Gradients by input.
@@ -35,9 +36,18 @@ struct Call {
     ins: Inputs,
     /// Where each input's gradient is summed, when it is wanted.
     slots: SmallVec<[Option<usize>; 3]>,
-    out: Tensor,
-    slot: usize,
+    outs: SmallVec<[Tensor; 1]>,
+    /// Where the gradient of each output is summed.
+    out_slots: SmallVec<[usize; 1]>,
     back: Box<dyn Back>,
+}
+
+/// Output and gradient of a call that has one output.
+pub(crate) fn sole<'a>(outs: &'a [Tensor], grads: &'a [Option<Tensor>]) -> Result<(&'a Tensor, &'a Tensor)> {
+    match (outs, grads) {
+        ([out], [Some(grad)]) => Ok((out, grad)),
+        _ => candle_core::bail!("a call of {} outputs in the place of one", outs.len()),
+    }
 }
 
 /// What the functions of this crate did.
@@ -76,6 +86,11 @@ impl Record {
         task()
     }
 
+    /// Runs `task`; what it does is not noted in the record that is open, nor on candle's tape when one is.
+    pub fn aside<R>(task: impl FnOnce() -> R) -> R {
+        if is_open() { Record::default().during(task) } else { task() }
+    }
+
     /// Wants the gradient of a tensor, although it is no variable.
     pub fn watch(&mut self, tensor: &Tensor) {
         if !self.slots.contains_key(&tensor.id()) {
@@ -99,13 +114,16 @@ impl Record {
             }
         }
         for call in self.calls.iter().rev() {
-            let Some(grad) = sums[call.slot].0.take() else { continue };
+            let grads: SmallVec<[Option<Tensor>; 1]> = call.out_slots.iter().map(|slot| sums[*slot].0.take()).collect();
+            if grads.iter().all(Option::is_none) {
+                continue;
+            }
             if let (Some((dim, start)), Some(slot)) = (call.back.part(), call.slots[0]) {
-                sums[slot].add_part(&call.ins[0], [dim, start], &grad)?;
+                sums[slot].add_part(&call.ins[0], [dim, start], sole(&call.outs, &grads)?.1)?;
                 continue;
             }
             let wanted: SmallVec<[bool; 3]> = call.slots.iter().map(Option::is_some).collect();
-            let found = call.back.back(&call.ins, &call.out, &grad, &wanted)?;
+            let found = call.back.back(&call.ins, &call.outs, &grads, &wanted)?;
             for (slot, found) in call.slots.iter().zip(found) {
                 if let (Some(slot), Some(found)) = (slot, found) {
                     sums[*slot].add(found)?;
@@ -167,14 +185,14 @@ pub(crate) fn is_tracked(tensor: &Tensor) -> bool {
 }
 
 /// Notes a call in the open record. `ins` are the inputs as they were given, `read` as they were read.
-pub(crate) fn note(ins: &[&Tensor], read: Inputs, out: &Tensor, back: impl FnOnce() -> Box<dyn Back>) {
+pub(crate) fn note(ins: &[&Tensor], read: Inputs, outs: &[Tensor], back: impl FnOnce() -> Box<dyn Back>) {
     OPEN.with(|open| {
         let mut open = open.borrow_mut();
         let Some(record) = open.as_mut() else { return };
         let slots: SmallVec<[Option<usize>; 3]> = ins.iter().map(|tensor| record.slot(tensor)).collect();
         if slots.iter().any(Option::is_some) {
-            let slot = record.new_slot(out);
-            record.calls.push(Call { ins: read, slots, out: out.clone(), slot, back: back() });
+            let out_slots = outs.iter().map(|out| record.new_slot(out)).collect();
+            record.calls.push(Call { ins: read, slots, outs: outs.iter().cloned().collect(), out_slots, back: back() });
         }
     });
 }

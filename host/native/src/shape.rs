@@ -1,7 +1,7 @@
 //! The same elements in another order, number or type: candle's methods, noted in the open record.
 
 use super::last::{dim_lying, has_last_strides, is_last, lies};
-use super::record::{Back, Found, Inputs, is_open, note};
+use super::record::{Back, Found, Inputs, is_open, note, sole};
 use super::reduce::sum;
 use candle_core::{DType, Result, Tensor};
 use smallvec::smallvec;
@@ -20,7 +20,8 @@ impl Back for Move {
         if let Move::Narrow { dim, start } = self { Some((*dim, *start)) } else { None }
     }
 
-    fn back(&self, ins: &[Tensor], _: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Found> {
+    fn back(&self, ins: &[Tensor], outs: &[Tensor], grads: &[Option<Tensor>], wanted: &[bool]) -> Result<Found> {
+        let (_, grad) = sole(outs, grads)?;
         Ok(match self {
             Move::Reshape => smallvec![Some(grad.reshape(ins[0].dims())?)],
             Move::Permute(dims) => {
@@ -68,7 +69,7 @@ fn noted(ins: &[&Tensor], out: Tensor, how: impl FnOnce() -> Move) -> Result<Ten
     }
     let out = out.detach();
     let read: Inputs = ins.iter().map(|from| from.detach()).collect();
-    note(ins, read, &out, || Box::new(how()));
+    note(ins, read, std::slice::from_ref(&out), || Box::new(how()));
     Ok(out)
 }
 

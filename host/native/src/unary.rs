@@ -1,13 +1,15 @@
 //! Elementwise functions of one tensor. Each keeps its shape and dtype.
 
+use super::fusion::Pointwise;
 use super::last::{lies, lying, standing};
 use super::node::{Call, Element, Grads, Node, View, apply, apply_constant};
 use candle_core::{Result, Tensor};
-use stillhouse_kernels::Float;
 use stillhouse_kernels::elementwise::{map, zip3};
+use stillhouse_kernels::fusion::{Back, Elementwise};
+use stillhouse_kernels::{Float, simd};
 
 /// A function and its derivative, from the input and the output.
-trait Unary: Send + Sync + 'static {
+trait Unary: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// Step functions have no gradient, not a zero one.
     const SMOOTH: bool = true;
@@ -34,6 +36,44 @@ impl<U: Unary> Node for Map<U> {
     }
 }
 
+impl<T: Element, U: Unary> Elementwise<T> for Map<U> {
+    fn arity(&self) -> usize {
+        1
+    }
+
+    fn is_smooth(&self) -> bool {
+        U::SMOOTH
+    }
+
+    fn value(&self, ins: [&[T]; 2], out: &mut [T]) {
+        simd(|| out.iter_mut().zip(ins[0]).for_each(|(out, x)| *out = self.0.value(*x)));
+    }
+
+    fn slope(&self, _: usize, Back { ins, out, grad }: Back<'_, T>, to: &mut [T]) {
+        let known = ins[0].iter().zip(out).zip(grad);
+        simd(|| to.iter_mut().zip(known).for_each(|(to, ((x, y), g))| *to = *g * self.0.slope(*x, *y)));
+    }
+}
+
+impl<U: Unary> Pointwise for Map<U> {
+    fn arity(&self) -> usize {
+        1
+    }
+
+    fn apply(&self, ins: &[&Tensor]) -> Result<Tensor> {
+        let [x] = ins else { candle_core::bail!("`{}` takes one tensor, got {}", U::NAME, ins.len()) };
+        run(self.0, x)
+    }
+
+    fn single(&self) -> &dyn Elementwise<f32> {
+        self
+    }
+
+    fn double(&self) -> &dyn Elementwise<f64> {
+        self
+    }
+}
+
 fn run<U: Unary>(function: U, x: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
         let x = if U::SMOOTH { x.clone() } else { x.detach() };
@@ -51,6 +91,7 @@ fn run<U: Unary>(function: U, x: &Tensor) -> Result<Tensor> {
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident($($parameter:ident),*) $type:ident $(smooth = $smooth:literal)?:
         $x:ident => $value:expr; $sx:ident, $sy:ident => $slope:expr; $t:ident => $composed:expr;)*) => {$(
+        #[derive(Clone, Copy)]
         struct $type { $($parameter: f64),* }
 
         impl Unary for $type {
@@ -83,7 +124,18 @@ macro_rules! unary {
         pub fn $name(x: &Tensor, $($parameter: f64),*) -> Result<Tensor> {
             run($type { $($parameter),* }, x)
         }
-    )*};
+    )*
+
+    /// The functions themselves.
+    pub mod functions {
+        use super::{Map, Pointwise};
+        $(
+            $(#[$doc])*
+            pub fn $name($($parameter: f64),*) -> Box<dyn Pointwise> {
+                Box::new(Map(super::$type { $($parameter),* }))
+            }
+        )*
+    }};
 }
 
 /// 1 where `mask` holds, as a number.

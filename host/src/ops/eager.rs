@@ -1,6 +1,7 @@
 //! Operations on candle tensors: the meaning that the vocabulary gives them, on candle's tape.
 
 use super::native::{self, Pool2d, Reduction};
+use super::pointwise::pointwise;
 use candle_core::{DType as CandleType, Device, Result, Tensor};
 use stillhouse_plugin::op::{DType, Meta, Op};
 
@@ -54,6 +55,9 @@ pub fn run(op: &Op, inputs: &[&Tensor], device: &Device) -> Result<Vec<Tensor>> 
     }
     if let Some(result) = whole_numbers(op, inputs)? {
         return Ok(vec![result]);
+    }
+    if let Some(function) = pointwise(op) {
+        return Ok(vec![function.apply(inputs)?]);
     }
     let one = match inputs {
         [] => make(op, device)?,
@@ -111,27 +115,6 @@ fn make(op: &Op, device: &Device) -> Result<Tensor> {
 
 fn unary(op: &Op, x: &Tensor) -> Result<Tensor> {
     match op {
-        Op::Neg => native::neg(x),
-        Op::Exp => native::exp(x),
-        Op::Log => native::log(x),
-        Op::Sqrt => native::sqrt(x),
-        Op::Square => native::square(x),
-        Op::Abs => native::abs(x),
-        Op::Recip => native::recip(x),
-        Op::Relu => native::relu(x),
-        Op::Relu6 => native::relu6(x),
-        Op::LeakyRelu { slope } => native::leaky_relu(x, *slope),
-        Op::Sigmoid => native::sigmoid(x),
-        Op::Tanh => native::tanh(x),
-        Op::Silu => native::silu(x),
-        Op::Gelu => native::gelu(x),
-        Op::Softplus => native::softplus(x),
-        Op::Erf => native::erf(x),
-        Op::Sign => native::sign(x),
-        Op::Floor => native::floor(x),
-        Op::Affine { mul, add } => native::affine(x, *mul, *add),
-        Op::Pow { exponent } => native::pow(x, *exponent),
-        Op::Clamp { low, high } => native::clamp(x, *low, *high),
         Op::Detach => Ok(native::detach(x)),
         Op::ScaleGrad { factor } => native::scale_grad(x, *factor),
         Op::LayerNorm { dims, eps } => native::layer_norm(x, *dims, None, None, *eps),
@@ -171,23 +154,10 @@ fn shaping(op: &Op, x: &Tensor) -> Result<Tensor> {
 
 fn binary(op: &Op, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match op {
-        Op::Add => native::add(a, b),
-        Op::Sub => native::sub(a, b),
-        Op::Mul => native::mul(a, b),
-        Op::Div => native::div(a, b),
-        Op::Maximum => native::maximum(a, b),
-        Op::Minimum => native::minimum(a, b),
-        Op::Eq => native::eq(a, b),
-        Op::Ne => native::ne(a, b),
-        Op::Lt => native::lt(a, b),
-        Op::Le => native::le(a, b),
-        Op::Gt => native::gt(a, b),
-        Op::Ge => native::ge(a, b),
         Op::Matmul => native::matmul(a, b),
         Op::Gather { dim } => native::gather(a, b, *dim),
         Op::IndexSelect { dim } => native::index_select(a, b, *dim),
         Op::CrossEntropy { smoothing } => native::cross_entropy(a, b, *smoothing, Reduction::None),
-        Op::SmoothL1 { beta } => native::smooth_l1(a, b, *beta),
         Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => convolution(op, a, b, None),
         Op::LayerNorm { dims, eps } => native::layer_norm(a, *dims, Some(b), None, *eps),
         Op::Concat { dim } => native::concat(&[a, b], *dim),

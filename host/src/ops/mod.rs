@@ -10,6 +10,7 @@ mod init;
 pub use stillhouse_native as native;
 mod params;
 mod part;
+mod pointwise;
 mod replay;
 mod session;
 pub mod slices;

@@ -165,13 +165,12 @@ impl BoundPart {
         if let Some(given) = self.replays.borrow().run(ports, &self.params) {
             return Ok(given);
         }
-        let given = self.cross(moment, ports)?;
-        if !self.desc.dynamic && is_traceable(ports) && self.replays.borrow().is_new(ports) {
-            let shapes: Vec<TracePort> = ports.iter().map(TracePort::of).collect();
-            let traced = self.trace(moment, &shapes).ok();
-            self.replays.borrow_mut().learn(ports, traced, &self.params, &given);
+        if self.desc.dynamic || !is_traceable(ports) || !self.replays.borrow().is_new(ports) {
+            return self.cross(moment, ports);
         }
-        Ok(given)
+        let shapes: Vec<TracePort> = ports.iter().map(TracePort::of).collect();
+        let traced = self.trace(moment, &shapes).ok();
+        self.replays.borrow_mut().learn(ports, traced, &self.params, || self.cross(moment, ports))
     }
 
     /// Runs the part through the boundary.

@@ -3,6 +3,7 @@
 #![allow(clippy::cloned_ref_to_slice_refs)] // one input reads like several
 
 mod elementwise;
+mod fusion;
 mod last;
 mod layers;
 mod packs;

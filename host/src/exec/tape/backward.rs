@@ -95,8 +95,8 @@ pub(super) struct Backward<'a> {
     slots: Vec<Option<Slot>>,
     /// Layers that have still to hand something to each point.
     left: Vec<usize>,
-    /// Of modules, and of layers on candle.
-    pub(super) found: Vec<ParamGrad>,
+    /// Of modules, and of layers on candle; one for each parameter.
+    found: Vec<ParamGrad>,
     sums: Sums,
     /// From the frame behind.
     pub(super) carried: Carried,
@@ -237,6 +237,15 @@ impl<'a> Backward<'a> {
         match self.sums.get_mut(name) {
             Some((_, sum)) => scaled(&values, 1.0, sum, true),
             None => drop(self.sums.insert(name.to_owned(), (shape.to_vec(), values))),
+        }
+        Ok(())
+    }
+
+    /// The same for a parameter of a module, or of a layer on candle.
+    pub(super) fn found_apart(&mut self, params: &Rc<ParamSet>, name: String, value: Tensor) -> Result<()> {
+        match self.found.iter_mut().find(|found| found.is_of(params, &name)) {
+            Some(found) => found.value = (&found.value + value)?,
+            None => self.found.push(ParamGrad { params: params.clone(), name, value }),
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A layer that the tape has no kernel for: computed on candle, in the middle of the tape.
 
-use super::backward::{Back, Backward, ParamGrad, Slot};
+use super::backward::{Back, Backward, Slot};
 use super::forward::{Made, Run};
 use super::value::{Value, copy_in, to_rows};
 use crate::exec::layer::{Env, run_layer};
@@ -56,7 +56,7 @@ impl Back for Island {
         for name in names.into_iter().filter(|name| name.starts_with(&self.prefix)) {
             let entry = self.params.get(&name);
             if let Some(value) = entry.and_then(|entry| store.get(entry.var.as_tensor()).map(Tensor::detach)) {
-                cx.found.push(ParamGrad { params: self.params.clone(), name, value });
+                cx.found_apart(&self.params, name, value)?;
             }
         }
         Ok(())

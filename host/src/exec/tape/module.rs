@@ -1,6 +1,6 @@
 //! A module in a layer's place: its part runs under a record of its own, frame by frame.
 
-use super::backward::{Back, Backward, ParamGrad, Slot};
+use super::backward::{Back, Backward, Slot};
 use super::conv::Packs;
 use super::forward::{Made, Run};
 use super::value::{Value, copy_in, tensor_of};
@@ -101,7 +101,7 @@ impl Module {
         for name in self.params.names(ParamKind::Parameter) {
             let entry = self.params.get(&name);
             if let Some(value) = entry.and_then(|entry| found.get(entry.var.as_tensor()).cloned()) {
-                cx.found.push(ParamGrad { params: self.params.clone(), name, value });
+                cx.found_apart(&self.params, name, value)?;
             }
         }
         Ok(())

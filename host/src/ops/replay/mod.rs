@@ -4,16 +4,21 @@
 //! reads values. So the boundary is crossed once for each combination of shapes, and the first crossing is compared with its
 //! repetition, bit by bit, before a repetition counts.
 
+mod fuse;
 mod merge;
+#[cfg(test)]
+mod tests;
 
 use super::eager::{meta_of, run as run_op, to_bytes};
 use super::fused::FusedOp;
+use super::native;
 use super::params::ParamSet;
 use super::part::{Given, PortIn, Traced};
 use super::trace::{Leaf, Node, Trace};
 use candle_core::{Result, Tensor};
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::rc::Rc;
 use stillhouse_plugin::op::{Meta, Op};
 
 /// So many combinations of shapes are known to one part at a time.
@@ -32,6 +37,8 @@ enum Make {
     Fused(FusedOp),
     /// `factor * sum (a - b)^2`.
     SquaredDistance(f64),
+    /// Elementwise operations.
+    Together(Rc<native::Fusion>),
 }
 
 struct Step {
@@ -86,14 +93,29 @@ impl Replays {
         self.find(ports)?.as_ref()?.run(ports, params).ok()
     }
 
-    /// Learns from a trace of the shapes, and from what the part gave.
-    pub(super) fn learn(&mut self, ports: &[PortIn<'_>], traced: Option<Traced>, params: &ParamSet, given: &Given) {
-        let graph = traced.and_then(|traced| Graph::of(&traced, ports));
-        let graph = graph.filter(|graph| graph.run(ports, params).is_ok_and(|again| is_same(&again, given)));
+    /// Learns from a trace of new shapes. `cross` asks the part; where its graph gives the same to the bit, that counts from this
+    /// run on, so that all runs are equal, their gradients included.
+    pub(super) fn learn<E>(
+        &mut self,
+        ports: &[PortIn<'_>],
+        traced: Option<Traced>,
+        params: &ParamSet,
+        cross: impl Fn() -> std::result::Result<Given, E>,
+    ) -> std::result::Result<Given, E> {
+        let mut graph = traced.and_then(|traced| Graph::of(&traced, ports));
+        let mut given = None;
+        if let Some(found) = &graph {
+            let crossed = native::Record::aside(&cross)?;
+            given = found.run(ports, params).ok().filter(|again| is_same(again, &crossed));
+        }
+        if given.is_none() {
+            graph = None;
+        }
         if self.0.len() == MOST {
             self.0.remove(0);
         }
         self.0.push((ports.iter().map(PortShape::of).collect(), graph));
+        given.map_or_else(cross, Ok)
     }
 }
 
@@ -133,6 +155,7 @@ impl Graph {
         let mut steps = steps(trace, ports)?;
         let metas: Vec<Meta> = trace.nodes().map(|(_, meta)| meta.clone()).collect();
         merge::distances(&mut steps, &outputs, &metas);
+        let mut steps = fuse::pointwise_runs(steps, &outputs, &metas);
         note_last_readers(&mut steps, &outputs);
         Some(Graph { steps, outputs, nodes: trace.nodes().len() })
     }
@@ -165,8 +188,9 @@ impl Step {
             Make::Op(op) => run_op(op, &inputs, params.device())?.into(),
             Make::Fused(op) => smallvec::smallvec![op.run(&inputs)?],
             Make::SquaredDistance(factor) => {
-                smallvec::smallvec![super::native::squared_distance(inputs[0], inputs[1], *factor)?]
+                smallvec::smallvec![native::squared_distance(inputs[0], inputs[1], *factor)?]
             }
+            Make::Together(fusion) => fusion.run(&inputs)?.into_iter().collect(),
         })
     }
 }
