@@ -304,6 +304,8 @@ fn network_shapes() -> Vec<ConvShape> {
         ConvShape::new([4, 16, 15, 13], 32, window(3, 2, 1), 16),
         ConvShape::new([2, 3, 65, 63], 8, window(7, 2, 3), 1),
         ConvShape::new([1, 20, 90, 120], 20, window(3, 1, 1), 1),
+        ConvShape::new([1, 8, 151, 130], 9, window(3, 2, 1), 1),
+        ConvShape::new([1, 16, 111, 101], 16, window(3, 2, 1), 16),
         ConvShape::new([2, 9, 40, 37], 21, window(5, 1, 0), 3),
     ];
     shapes.into_iter().map(|shape| shape.expect("a shape")).collect()

@@ -209,6 +209,17 @@ fn fixed_statistics_fold_to_an_affine_map() {
     assert_close(&double(&running_variance), &[0.9 + 0.5, 0.9 + 0.03125], 1e-7, "running variance");
 }
 
+/// Sums of squares are rounded: less than nothing may be left after the mean is taken off.
+#[test]
+fn batch_norm_constant_channels_have_no_negative_variance() {
+    let (pixels, channels) = (37, 64);
+    let x: Vec<f32> = (0..pixels * channels).map(|at| 1.1 + (at % channels) as f32 * 0.3).collect();
+    let (mut sums, mut statistics) = (vec![7.0; 2 * channels], Statistics::new(channels));
+    channel_sums(&x, channels, &mut sums);
+    statistics.finish(&sums, pixels, None, None, 0.0);
+    assert!(statistics.variance.iter().all(|variance| *variance >= 0.0), "{:?}", statistics.variance);
+}
+
 #[test]
 fn layer_norm_random_shapes_match_the_reference() {
     let mut cases = Cases::new(35);

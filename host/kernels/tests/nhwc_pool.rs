@@ -105,6 +105,15 @@ fn max_pool_random_shapes_match_the_reference() {
 }
 
 #[test]
+fn max_pool_taps_are_places_in_the_window() {
+    let window = Window { padding: [1, 1], ..Window::new([3, 3]) };
+    let shape = PoolShape::new(1, [2, 2], window).expect("a shape");
+    let (mut out, mut taps) = ([7.0; 4], [9; 4]);
+    max_pool_forward(&shape, Load::plain(&[1.0, 5.0, 2.0, 3.0]), 1, &mut out, Some(&mut taps));
+    assert_eq!((out, taps), ([5.0; 4], [5, 4, 2, 1]));
+}
+
+#[test]
 fn average_pool_random_shapes_match_the_reference() {
     let mut cases = Cases::new(43);
     for round in 0..150 {

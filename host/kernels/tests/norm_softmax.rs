@@ -175,6 +175,11 @@ fn softmax_huge_logits_do_not_overflow() {
     assert_eq!(out, [0.5, 0.5, 0.0]);
     log_softmax_forward(&[1e4, 0.0, -1e4], [1, 3, 1], &mut out);
     assert_eq!(out, [0.0, -1e4, -2e4]);
+    let mut out = [7f32; 6];
+    softmax_forward(&[1e30, -1e30, 1e30, 2.0, -1e30, 2.0], [1, 3, 2], &mut out);
+    assert_eq!(out, [0.5, 0.0, 0.5, 0.5, 0.0, 0.5]);
+    log_softmax_forward(&[1e4, 0.0, 0.0, 1e4, -1e4, -1e4], [1, 3, 2], &mut out);
+    assert_eq!(out, [0.0, -1e4, -1e4, 0.0, -2e4, -2e4]);
 }
 
 #[test]

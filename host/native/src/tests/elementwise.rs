@@ -84,6 +84,7 @@ fn kinks_have_the_documented_gradients() {
 fn softplus_and_sigmoid_far_out_are_exact() {
     assert_at(&softplus, &[800.0, -800.0], &[800.0, 0.0], &[1.0, 0.0]);
     assert_eq!(values(&sigmoid(&row(&[800.0, -800.0])).unwrap()), [1.0, 0.0]);
+    assert!(values(&softplus(&row(&[f64::NAN])).unwrap())[0].is_nan());
 }
 
 #[test]
@@ -140,8 +141,20 @@ fn ties_split_and_kinks_of_pairs_are_as_documented() {
     let zero = row(&[0.0]);
     assert_at(&|x| smooth_l1(x, &zero, 1.0), &[-2.0, -1.0, 0.0, 0.5], &[1.5, 0.5, 0.0, 0.125], &[-1.0, -1.0, 0.0, 0.5]);
     assert_at(&|x| smooth_l1(x, &zero, 0.0), &[-2.0, 0.0, 0.5], &[2.0, 0.0, 0.5], &[-1.0, 0.0, 1.0]);
-    assert!(values(&maximum(&row(&[f64::NAN]), &row(&[1.0])).unwrap())[0].is_nan());
-    assert!(values(&maximum(&row(&[1.0]), &row(&[f64::NAN])).unwrap())[0].is_nan());
+}
+
+#[test]
+fn extremes_of_what_is_no_number_are_none_and_it_takes_the_gradient() {
+    let (nan, one) = (row(&[f64::NAN]), row(&[1.0]));
+    for f in [maximum as BinaryFn, minimum] {
+        for (inputs, shares) in [([&nan, &one], [1.0, 0.0]), ([&one, &nan], [0.0, 1.0])] {
+            let [a, b] = inputs.map(|x| Var::from_tensor(x).unwrap());
+            let y = f(&a, &b).unwrap();
+            assert!(values(&y)[0].is_nan());
+            let grads = y.backward().unwrap();
+            assert_eq!([&a, &b].map(|x| values(grads.get(x).unwrap())[0]), shares);
+        }
+    }
 }
 
 #[test]

@@ -52,6 +52,11 @@ fn gather_and_index_select_add_gradients_of_repeated_indices() {
     let picked = index.squeeze(0).unwrap();
     assert_differentiable(&|x| index_select(&x[0], &picked, 1), &[x.clone()]);
     assert_differentiable(&|x| index_select(&x[0].t()?, &picked, 0), &[x.clone()]);
+    let two = Tensor::new(&[2u32, 0], &Device::Cpu).unwrap();
+    for dim in 0..2 {
+        assert_near(&index_select(&x, &two, dim).unwrap(), &x.index_select(&two, dim).unwrap(), 0.0);
+        assert_differentiable(&|x| index_select(&x[0], &two, dim), &[x.clone()]);
+    }
     let beyond = Tensor::new(&[4u32], &Device::Cpu).unwrap();
     assert!(index_select(&x, &beyond, 1).is_err());
     let below = Tensor::new(&[-2i64], &Device::Cpu).unwrap();

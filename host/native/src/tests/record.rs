@@ -96,6 +96,29 @@ fn records_nest_and_survive_a_panic() {
 }
 
 #[test]
+fn gradient_of_a_part_leaves_the_gradients_of_others_alone() {
+    let [x, w] = [5, 6].map(|seed| Var::from_tensor(&random(seed, &[4])).unwrap());
+    let mut record = Record::default();
+    let (part, both) = record.during(|| (narrow(&x, 0, 1, 2).unwrap(), add(&x, &w).unwrap()));
+    let threes = super::row(&[3.0; 4]);
+    let found = record.gradients(&[(part.clone(), one(&part)), (both, threes.clone())]).unwrap();
+    assert_eq!(values(found.get(&x).unwrap()), [3.0, 4.0, 4.0, 3.0]);
+    assert_eq!(values(found.get(&w).unwrap()), [3.0; 4]);
+    assert_eq!(values(&threes), [3.0; 4]);
+}
+
+#[test]
+fn tensor_watched_twice_gets_its_gradient_once() {
+    let x = random(15, &[3]);
+    let mut record = Record::default();
+    record.watch(&x);
+    record.watch(&x);
+    let y = record.during(|| mul(&square(&x).unwrap(), &x)).unwrap();
+    let found = record.gradients(&[(y.clone(), one(&y))]).unwrap();
+    assert_near(found.get(&x).unwrap(), &(x.sqr().unwrap() * 3.0).unwrap(), 1e-12);
+}
+
+#[test]
 fn start_of_another_shape_is_refused() {
     let x = Var::from_tensor(&random(13, &[2])).unwrap();
     let mut record = Record::default();

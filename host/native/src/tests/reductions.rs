@@ -20,6 +20,8 @@ fn sum_mean_and_var_gradients_match_finite_differences() {
         }
     }
     assert_near(&var(&x, &[2], true, true).unwrap(), &x.var_keepdim(2).unwrap(), 1e-12);
+    let biased = (x.var_keepdim(2).unwrap() * 0.75).unwrap();
+    assert_near(&var(&x, &[2], true, false).unwrap(), &biased, 1e-12);
 }
 
 #[test]

@@ -180,7 +180,19 @@ impl Plan {
         let image = self.layout.image() + height * width * self.made();
         self.band = rows.div_ceil(image.div_ceil(BUDGET).min(rows));
         let missing = rows - self.band;
+        if missing > 0 && self.way == Way::Back {
+            // A band ends at the same row in each phase, the image maybe a row earlier in some.
+            let needed = self.layout.before[0] + rows + self.beyond();
+            self.layout.size[0] = self.layout.size[0].max(needed);
+        }
         self.layout.size[0] -= missing * self.steps[0][0];
+    }
+
+    /// Rows that the furthest tap of the phases lies below a pixel's own.
+    fn beyond(&self) -> usize {
+        let origins = 0..self.steps[1][0].min(self.sizes()[1][0]);
+        let taps = origins.flat_map(|origin| taps_along(&self.shape, self.way, 0, origin));
+        taps.map(|(distance, _)| distance.max(0) as usize).max().unwrap_or(0)
     }
 
     /// Images whose sources fit the cache together, such that a batch makes a multiple of 8 pieces if it can.
