@@ -174,3 +174,45 @@ terms.second = { use = "kd", teacher = "tutor:logits", weight = 0.4 }
         );
     }
 }
+
+#[test]
+fn sets_of_pictures_of_other_sizes_are_fitted_to_one() {
+    let lab = Lab::new();
+    // The teacher knows large digits, the student has small ones; both are of 4x4 in the end.
+    let sets = "
+[data.large]
+use = \"folder:large?channels=1\"
+fit = { crop = 16, size = 4, filter = \"area\" }
+
+[data.small]
+use = \"digits\"
+fit = { size = 4, filter = \"area\" }
+";
+    for (class, bright) in [("dark", 40), ("light", 200)] {
+        for part in ["train", "test"] {
+            let folder = lab.path().join("large").join(part).join(class);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            for shade in 0..40u8 {
+                let picture = image::GrayImage::from_pixel(20, 24, image::Luma([bright + shade]));
+                picture.save(folder.join(format!("{shade}.png"))).expect("a picture");
+            }
+        }
+    }
+    // What this teacher says of digits is of no use.
+    let terms = KD.replace("0.2", "1.0").replace("0.8", "0.01");
+    let body = body(&terms).replacen("[data]\nuse = \"digits\"\nsplit = { val = 0.1, seed = 1 }\n", sets, 1);
+    let teacher = "kind = \"mlp\", hidden = [32], classes = 10";
+    let body = body.replacen("kind = \"mlp\", hidden = [32]", teacher, 1);
+    let body = body.replacen("train = \"teacher\"", "train = \"teacher\"\ndata = \"large\"", 1);
+    let body = body.replacen("train = \"student\"", "train = \"student\"\ndata = \"small\"", 1);
+    let ran = lab.run("a", &body);
+    assert!(ran.accuracy("teacher") > 0.9 && ran.accuracy("student") > 0.4, "{:#}", ran.table());
+    assert_eq!(lab.term("a", "distil", "kd").len(), 3);
+    let other = body.replacen("size = 4", "size = 5", 1);
+    let (message, hint) = lab.refusal(&other);
+    assert_eq!(message, "`teacher` is built for [1, 5, 5], and `distil` shows it [1, 4, 4]");
+    assert!(hint.contains("`fit = { crop = ..., size = ... }`"), "{hint}");
+    // What is read of a network of convolutions, its logits, is the same at every size.
+    let resnet = "kind = \"resnet\", depth = 8, width = 4, classes = 10";
+    assert_eq!(lab.check(&other.replacen(teacher, resnet, 1)), [serde_json::Value::Null; 0]);
+}

@@ -12,6 +12,8 @@ pub struct Data {
     pub use_: String,
     /// Part of the training samples kept for validation.
     pub split: Option<Split>,
+    /// Which part of every picture is kept, and at which size.
+    pub fit: Option<Fit>,
     /// Makes a picture and a map of every clip.
     pub map: Option<NextMap>,
     /// Random changes to a training sample, in order.
@@ -30,6 +32,19 @@ impl Data {
     pub fn format_and_path(&self) -> Option<(&str, &str)> {
         self.use_.split_once(':')
     }
+}
+
+/// The form that pictures and clips of a set are brought to when they are read, so that a model can see sets of different sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// Size of the middle that is kept; the whole picture unless written.
+    pub crop: Option<Size>,
+    /// Size to bring that to; as it is unless written.
+    pub size: Option<Size>,
+    /// How to bring it to that size.
+    #[serde(default)]
+    pub filter: Filter,
 }
 
 /// The map of a clip's last frame, to be found from the frames before it.

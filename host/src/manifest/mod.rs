@@ -56,7 +56,7 @@ mod sweep;
 mod term;
 mod weight;
 
-pub use data::{Augment, Data, Filter, NextMap, Size, Split, View};
+pub use data::{Augment, Data, Filter, Fit, NextMap, Size, Split, View};
 pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_color};
 pub use document::Manifest;
 pub use duration::Duration;

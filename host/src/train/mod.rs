@@ -29,6 +29,7 @@ mod run;
 mod sampling;
 mod selector;
 mod setup;
+mod sizes;
 mod stage;
 mod stages;
 mod step;

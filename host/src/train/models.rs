@@ -1,8 +1,8 @@
 //! The networks of a manifest, for one seed.
 
 use super::problem::{AtPath, Problem, known_hint, told};
-use super::setup::{Setup, check_settings, find_part};
-use crate::data::{Filter, Samples, ViewSpec, channel_stats};
+use super::setup::{Setup, check_settings, filter_of, find_part};
+use crate::data::{Samples, ViewSpec, channel_stats};
 use crate::exec::{Executor, ModuleSlot, Network};
 use crate::graph::{Graph, Source};
 use crate::manifest::{self, ManifestPath, Part, nearest};
@@ -160,18 +160,14 @@ pub(super) fn apply_view(from: &manifest::View, view: &mut ViewSpec) {
     if let Some(size) = from.size {
         view.size = Some([size.height, size.width]);
     }
-    view.filter = match from.filter {
-        manifest::Filter::Bilinear => Filter::Bilinear,
-        manifest::Filter::Nearest => Filter::Nearest,
-        manifest::Filter::Area => Filter::Area,
-    };
+    view.filter = filter_of(from.filter);
     if let Some(augment) = from.augment {
         view.augment = augment;
     }
 }
 
 /// Shape of one sample of a view.
-fn shape_of(view: &ViewSpec, samples: &Samples) -> Result<Vec<usize>, crate::data::DataError> {
+pub(super) fn shape_of(view: &ViewSpec, samples: &Samples) -> Result<Vec<usize>, crate::data::DataError> {
     match samples.main_field() {
         Some((name, field)) => view.shape(view.field.as_deref().unwrap_or(name), field.shape()),
         None => view.shape(crate::data::IMAGE, &[]),

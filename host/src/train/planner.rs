@@ -10,6 +10,7 @@ use super::reach;
 use super::recordings;
 use super::run::pairs;
 use super::setup::Setup;
+use super::sizes;
 use super::stage::load_file;
 use super::term::{BoundTerm, Found};
 use crate::manifest::{self, Diagnostic, Diagnostics, ManifestPath, Origin, Part};
@@ -181,6 +182,7 @@ impl StagePlanner<'_> {
         for stage in &stages {
             reach::check(stage, &scene, found);
             checks::check_norms(stage, &scene, found);
+            sizes::check(stage, &scene, found);
             checks::check_teachers(self.setup, run, stage, found);
         }
         self.check_init(&scene)?;

@@ -129,6 +129,11 @@ fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<Da
         None => sources.folder().to_path_buf(),
     };
     let mut set = data::open(&entry.use_, &base).map_err(|error| wrong(error, "use"))?;
+    if let Some(manifest::Fit { crop, size, filter }) = entry.fit {
+        let [crop, size] = [crop, size].map(|size| size.map(|size| [size.height, size.width]));
+        let fit = data::Fit { crop, size, filter: filter_of(filter) };
+        set = fit.apply(set).map_err(|error| wrong(error, "fit"))?;
+    }
     if let Some(manifest::NextMap { frames, above }) = entry.map {
         let map = data::NextMap { frames, above: above.map(|above| above as f32) };
         set = map.apply(set).map_err(|error| wrong(error, "map"))?;
@@ -142,6 +147,15 @@ fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<Da
     match entry.split {
         Some(split) if split.val > 0.0 => set.split(split.val, split.seed).map_err(|error| wrong(error, "split")),
         _ => Ok(set),
+    }
+}
+
+/// The filter that a manifest names.
+pub(super) fn filter_of(filter: manifest::Filter) -> data::Filter {
+    match filter {
+        manifest::Filter::Bilinear => data::Filter::Bilinear,
+        manifest::Filter::Nearest => data::Filter::Nearest,
+        manifest::Filter::Area => data::Filter::Area,
     }
 }
 

@@ -290,3 +290,21 @@ error: port `label` reads the field `label`, which the data does not have
 "#;
     assert_eq!(refused_in(&unlabelled(&manifest), &[]), wanted);
 }
+
+#[test]
+fn fit_larger_than_the_pictures_is_shown() {
+    let wanted = "\
+error: `fit` has samples of shape [1, 8, 8]
+ --> m.toml:5:7
+  |
+5 | fit = { crop = 20, size = 8 }
+  |       ^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = note: wanted: pictures of at least 20x20, and a crop of at least 1x1
+  = hint: the crop is the middle of a picture: it can be as large as the picture
+
+1 error in the manifest
+";
+    let set = "\"digits\"\nfit = { crop = 20, size = 8 }";
+    assert_eq!(refused(&changed(&[(r#""digits""#, set)])), wanted);
+}
