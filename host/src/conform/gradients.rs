@@ -1,0 +1,148 @@
+//! Gradients against difference quotients, in `f64`.
+
+use super::kit::{Kit, Seen};
+use super::report::Verdict;
+use super::scene::{Fill, Scene, unit};
+use super::subject::{Subject, Trouble, numbers, objective};
+use crate::ops::{Moment, PortIn, Surface};
+use candle_core::{DType, Device, Tensor};
+
+/// Step of the central difference, relative to values above 1.
+const STEP: f64 = 1e-6;
+/// Allowed difference, relative to the largest gradient of the call.
+const TOLERANCE: f64 = 2e-5;
+/// Elements of a tensor that are moved one by one; beside them all move at once in some directions.
+const SINGLE: usize = 12;
+const DIRECTIONS: usize = 2;
+/// At a kink a quotient is none: another point is taken, so many times.
+const POINTS: u64 = 3;
+
+pub(super) fn check(kit: &Kit<'_>) -> Seen {
+    let (mut count, mut worst) = (0, 0f64);
+    for scene in &kit.scenes {
+        let mut wrong = None;
+        for point in 0..POINTS {
+            match compare(kit, scene, point)? {
+                Ok((compared, error)) => {
+                    (count, worst) = (count + compared, worst.max(error));
+                    wrong = None;
+                    break;
+                }
+                Err(text) => wrong = Some(text),
+            }
+        }
+        if let Some(text) = wrong {
+            return Ok(Verdict::Failed(format!("{}: {text}", scene.name)));
+        }
+    }
+    if count == 0 {
+        return Ok(Verdict::NotApplicable("nothing has a gradient: see `reach`".into()));
+    }
+    Ok(Verdict::Ok(format!("{count} quotients, within {worst:.0e} of the largest gradient")))
+}
+
+/// Number of quotients and largest relative error; or the first that differs.
+type Compared = Result<(usize, f64), String>;
+
+fn compare(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Compared, Trouble> {
+    let subject = kit.subject(DType::F64, scene)?;
+    let ports = scene.values(DType::F64, Fill::Random(point))?;
+    let (mut count, mut worst) = (0, 0f64);
+    for at in subject.moments() {
+        let outcome = subject.run(&at, &ports)?;
+        let point = Point { subject: &subject, at: &at, ports: subject.read(&at, &ports), surface: surface(kit, &subject, &at, &ports)? };
+        let mut exact = vec![];
+        for (name, gradient) in &outcome.gradients {
+            exact.push((name.clone(), gradient.as_ref().map(numbers).transpose()?));
+        }
+        let largest = exact.iter().filter_map(|(_, values)| values.as_ref()).flatten().fold(1e-6f64, |most, value| most.max(value.abs()));
+        for (name, values) in &exact {
+            let Some(values) = values else { continue };
+            for direction in directions(values.len()) {
+                let wanted: f64 = direction.iter().map(|(at, by)| values[*at] * by).sum();
+                let quotient = point.quotient(name, &direction)?;
+                // A sum of many has the rounding of many.
+                let error = (wanted - quotient).abs() / (largest * (direction.len() as f64).sqrt());
+                if error.is_nan() || error > TOLERANCE {
+                    let place = match direction.as_slice() {
+                        [(at, _)] => format!("{name} at {at}"),
+                        _ => format!("{name} along a direction"),
+                    };
+                    return Ok(Err(format!("the gradient of {place} is {wanted:.6e}, by differences {quotient:.6e}")));
+                }
+                (count, worst) = (count + 1, worst.max(error));
+            }
+        }
+    }
+    Ok(Ok((count, worst)))
+}
+
+/// The part's graph with what passes no gradient held; `None` where values are read or drawn, so that the part itself is asked.
+fn surface(kit: &Kit<'_>, subject: &Subject, at: &Moment, ports: &[PortIn<'_>]) -> Result<Option<Surface>, Trouble> {
+    if kit.component.desc.dynamic {
+        return Ok(None);
+    }
+    let traced = subject.trace(at, ports)?;
+    Ok(Surface::at(&traced, &subject.read(at, ports), subject.part.params())?)
+}
+
+/// Elements and by what they move: some alone, then all at once.
+fn directions(len: usize) -> Vec<Vec<(usize, f64)>> {
+    let stride = len.div_ceil(SINGLE).max(1);
+    let alone = (0..len).step_by(stride).map(|at| vec![(at, 1.0)]);
+    let all = (0..DIRECTIONS as u64).map(|seed| (0..len).map(|at| (at, unit(at, 977 + seed).signum())).collect());
+    alone.chain(all.filter(|_| len > 1)).collect()
+}
+
+/// Where the part stands.
+struct Point<'a> {
+    subject: &'a Subject,
+    at: &'a Moment,
+    ports: Vec<PortIn<'a>>,
+    surface: Option<Surface>,
+}
+
+impl Point<'_> {
+    fn value(&self, ports: &[PortIn<'_>]) -> Result<f64, Trouble> {
+        Ok(match &self.surface {
+            Some(surface) => objective(&surface.value(ports, self.subject.part.params())?)?,
+            None => objective(&self.subject.part.cross(self.at, ports)?)?,
+        })
+    }
+
+    /// The central difference of the objective along a direction of one leaf.
+    fn quotient(&self, leaf: &str, direction: &[(usize, f64)]) -> Result<f64, Trouble> {
+        let moved = |base: &Tensor, sign: f64| -> Result<Tensor, Trouble> {
+            let mut values = numbers(base)?;
+            for (at, by) in direction {
+                values[*at] += sign * by * STEP;
+            }
+            Ok(Tensor::from_vec(values, base.dims(), &Device::Cpu)?)
+        };
+        let mut ends = [0.0; 2];
+        for (end, sign) in ends.iter_mut().zip([1.0, -1.0]) {
+            *end = match leaf.strip_prefix("parameter ") {
+                Some(name) => {
+                    let params = self.subject.part.params();
+                    let Some(base) = params.value(name).map(|value| value.detach().copy()).transpose()? else { return Ok(0.0) };
+                    params.assign(name, &moved(&base, sign)?)?;
+                    let value = self.value(&self.ports);
+                    params.assign(name, &base)?;
+                    value?
+                }
+                None => {
+                    let mut ports = self.ports.clone();
+                    for port in &mut ports {
+                        for at in 0..port.values.len() {
+                            if format!("{}[{at}]", port.name) == leaf {
+                                port.values[at] = moved(&port.values[at], sign)?;
+                            }
+                        }
+                    }
+                    self.value(&ports)?
+                }
+            };
+        }
+        Ok((ends[0] - ends[1]) / (2.0 * STEP))
+    }
+}

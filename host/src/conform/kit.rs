@@ -1,0 +1,103 @@
+//! All checks of one part, in order.
+
+use super::report::{Checked, PartReport, Verdict};
+use super::scene::{FAMILIES, Optional, Scene};
+use super::subject::{Subject, Trouble};
+use super::{extremes, gradients, reach, repeat, schema, settings, shapes, state, unfused, values};
+use crate::plugin::Component;
+use candle_core::DType;
+
+/// Names of the checks, in order.
+pub const CHECKS: [&str; 10] =
+    ["schema", "settings", "shapes", "values", "extremes", "gradients", "reach", "repeat", "state", "unfused"];
+
+/// Samples of a batch that most checks take.
+pub(super) const BATCH: usize = 4;
+
+/// What every check sees.
+pub(super) struct Kit<'a> {
+    pub(super) component: &'a Component,
+    pub(super) config: &'a str,
+    /// What the part takes, the simplest first.
+    pub(super) scenes: Vec<Scene>,
+}
+
+/// A check that came to its end: ok with what was seen, or why not.
+pub(super) type Seen = Result<Verdict, Trouble>;
+
+/// Looks at one component, made with these settings (a JSON object).
+pub fn check_part(component: &Component, config: &str) -> PartReport {
+    let mut kit = Kit { component, config, scenes: vec![] };
+    let mut checks = vec![];
+    let mut add = |check: &str, seen: Seen| {
+        let verdict = seen.unwrap_or_else(|trouble| Verdict::Failed(trouble.text().to_owned()));
+        checks.push(Checked { check: check.into(), verdict });
+    };
+    add("schema", schema::check(&kit));
+    add("settings", settings::check(&kit));
+    match kit.accepted() {
+        Ok(scenes) => kit.scenes = scenes,
+        Err(trouble) => {
+            add("shapes", Err(trouble));
+            let why = "no inputs are taken: see `shapes`";
+            CHECKS[3..].iter().for_each(|check| add(check, Ok(Verdict::NotApplicable(why.into()))));
+            return PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks };
+        }
+    }
+    add("shapes", shapes::check(&kit));
+    let others: [(&str, fn(&Kit<'_>) -> Seen); 7] = [
+        ("values", values::check),
+        ("extremes", extremes::check),
+        ("gradients", gradients::check),
+        ("reach", reach::check),
+        ("repeat", repeat::check),
+        ("state", state::check),
+        ("unfused", unfused::check),
+    ];
+    others.iter().for_each(|(name, check)| add(name, check(&kit)));
+    PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks }
+}
+
+impl Kit<'_> {
+    /// Made and bound.
+    pub(super) fn subject(&self, float: DType, scene: &Scene) -> Result<Subject, Trouble> {
+        Subject::bound(self.component, self.config, float, scene)
+    }
+
+    /// Scenes of all families that the part takes, each once.
+    fn accepted(&self) -> Result<Vec<Scene>, Trouble> {
+        let ports = Subject::make(self.component, self.config, DType::F64)?.ports();
+        let (mut taken, mut last): (Vec<Scene>, Option<String>) = (vec![], None);
+        for family in &FAMILIES {
+            for optional in [Optional::Usual, Optional::All, Optional::None] {
+                let Some(scene) = Scene::new(&ports, family, BATCH, optional) else { continue };
+                match self.takes(&scene) {
+                    Ok(()) => {
+                        taken.push(scene);
+                        break;
+                    }
+                    Err(Trouble::Panicked(text)) => return Err(Trouble::Panicked(format!("{}: {text}", scene.name))),
+                    Err(Trouble::Refused(text)) => last = last.or(Some(format!("{}: {text}", scene.name))),
+                }
+            }
+        }
+        if taken.is_empty() {
+            let text = format!("none of the generated inputs is taken; {}", last.unwrap_or_else(|| "there are no ports".into()));
+            return Err(Trouble::Refused(text));
+        }
+        Ok(taken)
+    }
+
+    /// Whether a scene is taken: bound, traced unless the part reads values, and run, in every stage and phase.
+    pub(super) fn takes(&self, scene: &Scene) -> Result<(), Trouble> {
+        let subject = self.subject(DType::F64, scene)?;
+        let ports = scene.values(DType::F64, super::scene::Fill::Random(0))?;
+        for at in subject.moments() {
+            if !self.component.desc.dynamic {
+                subject.trace(&at, &ports)?;
+            }
+            subject.run(&at, &ports)?;
+        }
+        Ok(())
+    }
+}
