@@ -25,7 +25,8 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                 let subject = kit.subject(float, scene)?;
                 let ports = scene.values(float, fill)?;
                 for at in subject.moments() {
-                    let place = || format!("{}, {name}, {}", scene.name, if float == DType::F32 { "f32" } else { "f64" });
+                    let place =
+                        || format!("{}, {name}, {}", scene.name, if float == DType::F32 { "f32" } else { "f64" });
                     match subject.run(&at, &ports) {
                         Ok(outcome) => match not_finite(&outcome)? {
                             None => finite += 1,

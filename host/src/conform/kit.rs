@@ -67,7 +67,7 @@ impl Kit<'_> {
     /// Scenes of all families that the part takes, each once.
     fn accepted(&self) -> Result<Vec<Scene>, Trouble> {
         let ports = Subject::make(self.component, self.config, DType::F64)?.ports();
-        let (mut taken, mut last): (Vec<Scene>, Option<String>) = (vec![], None);
+        let (mut taken, mut first): (Vec<Scene>, Option<Trouble>) = (vec![], None);
         for family in &FAMILIES {
             for optional in [Optional::Usual, Optional::All, Optional::None] {
                 let Some(scene) = Scene::new(&ports, family, BATCH, optional) else { continue };
@@ -76,14 +76,19 @@ impl Kit<'_> {
                         taken.push(scene);
                         break;
                     }
-                    Err(Trouble::Panicked(text)) => return Err(Trouble::Panicked(format!("{}: {text}", scene.name))),
-                    Err(Trouble::Refused(text)) => last = last.or(Some(format!("{}: {text}", scene.name))),
+                    Err(trouble) => {
+                        let worse = !matches!(
+                            (&first, &trouble),
+                            (Some(Trouble::Panicked(_)), _) | (Some(_), Trouble::Refused(_))
+                        );
+                        first = if worse { Some(trouble.within(&scene.name)) } else { first };
+                    }
                 }
             }
         }
         if taken.is_empty() {
-            let text = format!("none of the generated inputs is taken; {}", last.unwrap_or_else(|| "there are no ports".into()));
-            return Err(Trouble::Refused(text));
+            let none = || Trouble::Refused("none of the generated inputs is taken: there are no ports".into());
+            return Err(first.map_or_else(none, |trouble| trouble.within("none of the generated inputs is taken")));
         }
         Ok(taken)
     }

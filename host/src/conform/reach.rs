@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use stillhouse_plugin::abi::role;
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
-    let mut parameters = 0;
+    let (mut parameters, mut constant) = (0, BTreeSet::new());
     for scene in &kit.scenes {
         let subject = kit.subject(DType::F64, scene)?;
         let ports = scene.values(DType::F64, Fill::Random(0))?;
@@ -27,16 +27,23 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                     _ => None,
                 });
                 if let (false, Some(port)) = (for_student, of_teacher) {
-                    let text = format!("{}: the gradient of {result} goes to `{port}` alone, where the host cuts it off", scene.name);
+                    let text = format!(
+                        "{}: the gradient of {result} goes to `{port}` alone, where the host cuts it off",
+                        scene.name
+                    );
                     return Ok(Verdict::Failed(text));
                 }
                 reached.extend(leaves);
             }
         }
-        let is_reached = |port: &&str| reached.iter().any(|leaf| matches!(leaf, Leaf::Port { port: own, .. } if own == port));
-        if let Some(port) = scene.student_ports().filter(|port| !matches!(*port, "to" | "replaced")).find(|port| !is_reached(port)) {
-            return Ok(Verdict::Failed(format!("{}: no gradient reaches the student's port `{port}`", scene.name)));
+        let is_reached =
+            |port: &str| reached.iter().any(|leaf| matches!(leaf, Leaf::Port { port: own, .. } if own == port));
+        let (with, without): (Vec<&str>, Vec<&str>) = scene.student_ports().partition(|port| is_reached(port));
+        if with.is_empty() && !without.is_empty() {
+            let text = format!("{}: no gradient reaches the student's `{}`", scene.name, without.join("`, `"));
+            return Ok(Verdict::Failed(text));
         }
+        constant.extend(without.into_iter().map(str::to_owned));
         let names = subject.part.params().names(ParamKind::Parameter);
         if let Some(idle) = names.iter().find(|name| !reached.contains(&Leaf::State((*name).clone()))) {
             return Ok(Verdict::Failed(format!("{}: no gradient reaches the parameter `{idle}`", scene.name)));
@@ -47,7 +54,9 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
         parameters = parameters.max(names.len());
     }
     let count = format!("{parameters} parameter{}", if parameters == 1 { "" } else { "s" });
-    Ok(Verdict::Ok(format!("all ports of the student, {count}, nothing of the teacher")))
+    let constant: Vec<String> = constant.into_iter().map(|port| format!("`{port}`")).collect();
+    let without = if constant.is_empty() { String::new() } else { format!(", without {}", constant.join(", ")) };
+    Ok(Verdict::Ok(format!("the student's ports{without}, {count}; nothing of the teacher")))
 }
 
 /// Each result that counts in training, with the leaves that its gradient reaches: from the trace, or by a run where the part reads values.
@@ -86,9 +95,9 @@ fn moved_teacher(subject: &Subject, scene: &Scene) -> Result<Option<String>, Tro
     for at in subject.moments() {
         let outcome = subject.run(&at, &ports)?;
         let arrived = outcome.gradients.iter().filter(|(_, gradient)| gradient.is_some()).map(|(name, _)| name);
-        let of_teacher = arrived.into_iter().find(|name| {
-            !name.starts_with("parameter ") && !scene.is_student(name.split('[').next().unwrap_or(name))
-        });
+        let of_teacher = arrived
+            .into_iter()
+            .find(|name| !name.starts_with("parameter ") && !scene.is_student(name.split('[').next().unwrap_or(name)));
         if let Some(name) = of_teacher {
             return Ok(Some(name.clone()));
         }

@@ -17,7 +17,11 @@ pub(super) struct Family {
     teacher: &'static [&'static [usize]],
 }
 
-const fn family(name: &'static str, student: &'static [&'static [usize]], teacher: &'static [&'static [usize]]) -> Family {
+const fn family(
+    name: &'static str,
+    student: &'static [&'static [usize]],
+    teacher: &'static [&'static [usize]],
+) -> Family {
     Family { name, student, teacher }
 }
 
@@ -104,7 +108,9 @@ impl Scene {
             return None;
         }
         let classes = family.student[0].first().copied().unwrap_or(1);
-        let is_logits = |port: &Port| port.default.as_deref().is_some_and(|selector| selector.ends_with("logits"));
+        let is_logits = |port: &Port| {
+            !port.over_time && port.default.as_deref().is_some_and(|selector| selector.ends_with("logits"))
+        };
         let on_side = |port: &&Port| matches!(port.source, Source::Student | Source::Teacher);
         // Beside features, logits are logits whatever the family.
         let beside_features = ports.iter().filter(on_side).any(|port| !is_logits(port));
@@ -135,7 +141,10 @@ impl Scene {
                 Source::Data => match port.name.as_str() {
                     "label" | "target" => (Content::Label(classes.max(1)), vec![vec![batch]]),
                     "index" => (Content::Index, vec![vec![batch]]),
-                    "margin" => (Content::Float, side.iter().take(taken).map(|shape| vec![shape.first().copied().unwrap_or(1)]).collect()),
+                    "margin" => (
+                        Content::Float,
+                        side.iter().take(taken).map(|shape| vec![shape.first().copied().unwrap_or(1)]).collect(),
+                    ),
                     name if name.ends_with("index") => (Content::Label(SAMPLES), vec![vec![batch, 4]]),
                     _ => (Content::Float, taps[..taken].to_vec()),
                 },
@@ -220,14 +229,21 @@ impl Fill {
             Fill::EqualRows => unit(at % row, seed),
             Fill::Scaled(factor) => factor * unit(at, seed),
             Fill::Random(_) | Fill::Match => unit(at, seed),
-            Fill::Spread(size) => if at % row == (at / row + seed as usize) % row { size } else { -size },
+            Fill::Spread(size) => {
+                if at % row == (at / row + seed as usize) % row {
+                    size
+                } else {
+                    -size
+                }
+            }
         }
     }
 }
 
 /// A number between -1 and 1 that looks random (SplitMix64).
 pub(super) fn unit(at: usize, seed: u64) -> f64 {
-    let mut z = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add((at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut z =
+        seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add((at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0

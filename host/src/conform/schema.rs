@@ -51,7 +51,8 @@ pub(super) fn properties(schema: &Value) -> Option<&Map<String, Value>> {
 /// Defaults of the settings at the top that are not absent.
 pub(super) fn defaults(schema: &Value) -> Map<String, Value> {
     let all = properties(schema).into_iter().flatten();
-    all.filter_map(|(key, own)| Some((key.clone(), own.get("default").filter(|default| !default.is_null())?.clone()))).collect()
+    all.filter_map(|(key, own)| Some((key.clone(), own.get("default").filter(|default| !default.is_null())?.clone())))
+        .collect()
 }
 
 /// The schema behind references.
@@ -100,7 +101,8 @@ pub(super) fn fits(value: &Value, schema: &Value, root: &Value) -> Result<(), St
         }
     }
     branches("allOf").into_iter().flatten().try_for_each(|branch| fits(value, branch, root))?;
-    if schema.get("const").is_some_and(|only| only != value) || branches("enum").is_some_and(|all| !all.contains(value)) {
+    if schema.get("const").is_some_and(|only| only != value) || branches("enum").is_some_and(|all| !all.contains(value))
+    {
         return Err(format!("{value} is none of the values"));
     }
     match schema.get("type") {
@@ -127,7 +129,9 @@ pub(super) fn fits(value: &Value, schema: &Value, root: &Value) -> Result<(), St
     for (key, own) in value.as_object().into_iter().flatten() {
         match properties(schema).and_then(|known| known.get(key)) {
             Some(known) => fits(own, known, root).map_err(|why| format!("`{key}`: {why}"))?,
-            None if schema.get("additionalProperties") == Some(&Value::Bool(false)) => return Err(format!("unknown key `{key}`")),
+            None if schema.get("additionalProperties") == Some(&Value::Bool(false)) => {
+                return Err(format!("unknown key `{key}`"));
+            }
             None => {}
         }
     }

@@ -49,6 +49,7 @@ fn beyond(schema: &Value) -> Vec<Value> {
         let is_whole = schema.get("type").and_then(Value::as_str) == Some("integer");
         Some(if is_whole { json!(value as i64) } else { json!(value) })
     };
-    let all = [step("minimum", -1.0), step("exclusiveMinimum", 0.0), step("maximum", 1.0), step("exclusiveMaximum", 0.0)];
+    let all =
+        [step("minimum", -1.0), step("exclusiveMinimum", 0.0), step("maximum", 1.0), step("exclusiveMaximum", 0.0)];
     all.into_iter().flatten().collect()
 }

@@ -17,8 +17,13 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
             Err(Trouble::Panicked(text)) => return Ok(Verdict::Failed(format!("{}: {text}", scene.name))),
         }
     }
-    let names: Vec<&str> = kit.scenes.iter().map(|scene| scene.name.split(", 4").next().unwrap_or(&scene.name)).collect();
-    Ok(Verdict::Ok(format!("takes {}; {taken} of {} taken, the others refused in words", names.join("; "), taken + refused)))
+    let names: Vec<&str> =
+        kit.scenes.iter().map(|scene| scene.name.split(", 4").next().unwrap_or(&scene.name)).collect();
+    Ok(Verdict::Ok(format!(
+        "takes {}; {taken} of {} taken, the others refused in words",
+        names.join("; "),
+        taken + refused
+    )))
 }
 
 /// Every family at several batch sizes; what is taken is bent, too.
@@ -29,9 +34,11 @@ fn scenes(kit: &Kit<'_>, ports: &[stillhouse_plugin::desc::Port]) -> Vec<Scene> 
             all.extend([BATCH, 1, 2, 0].into_iter().filter_map(|batch| Scene::new(ports, family, batch, optional)));
         }
     }
-    let more = |shape: &[usize]| shape.iter().enumerate().map(|(at, size)| if at == 0 { size + 1 } else { *size }).collect();
+    let more =
+        |shape: &[usize]| shape.iter().enumerate().map(|(at, size)| if at == 0 { size + 1 } else { *size }).collect();
     let longer = |shape: &[usize]| shape.iter().copied().chain([2]).collect();
-    let wider = |shape: &[usize]| shape.iter().enumerate().map(|(at, size)| if at == 1 { size + 1 } else { *size }).collect();
+    let wider =
+        |shape: &[usize]| shape.iter().enumerate().map(|(at, size)| if at == 1 { size + 1 } else { *size }).collect();
     for scene in &kit.scenes {
         for student in [true, false] {
             all.push(scene.bent(student, more, "with one sample more"));

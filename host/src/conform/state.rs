@@ -16,19 +16,25 @@ const STEPS: u64 = 3;
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
     let mut kept = 0;
     for (at, scene) in kit.scenes.iter().enumerate() {
-        let file = Scratch(std::env::temp_dir().join(format!("stillhouse-check-{}-{at}.safetensors", std::process::id())));
-        let first = kit.subject(DType::F32, scene)?;
+        let file =
+            Scratch(std::env::temp_dir().join(format!("stillhouse-check-{}-{at}.safetensors", std::process::id())));
+        let mut first = kit.subject(DType::F32, scene)?;
+        first.asked = true;
         for step in 0..STEPS {
             update(&first, scene, step)?;
         }
         kept = kept.max(first.part.params().entries().len());
         let wrong = |error: crate::model::WeightsError| Trouble::Refused(error.to_string());
         save_weights(&file.0, first.part.params()).map_err(wrong)?;
-        let second = kit.subject(DType::F32, scene)?;
+        let mut second = kit.subject(DType::F32, scene)?;
+        second.asked = true;
         load_weights(&file.0, second.part.params()).map_err(wrong)?;
         let (went_on, resumed) = (update(&first, scene, STEPS)?, update(&second, scene, STEPS)?);
         if went_on != resumed {
-            let text = format!("{}: after a save and a load the next step is another one; what changes from step to step belongs in buffers", scene.name);
+            let text = format!(
+                "{}: after a save and a load the next step is another one; what changes from step to step belongs in buffers",
+                scene.name
+            );
             return Ok(Verdict::Failed(text));
         }
     }

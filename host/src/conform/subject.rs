@@ -2,7 +2,9 @@
 
 use super::scene::{SAMPLES, Scene, unit};
 use crate::ops::native::Record;
-use crate::ops::{BoundPart, Given, Moment, OpError, ParamKind, ParamSet, PortIn, TracePort, Traced, host_api, meta_of};
+use crate::ops::{
+    BoundPart, Given, Moment, OpError, ParamKind, ParamSet, PortIn, TracePort, Traced, host_api, meta_of,
+};
 use crate::plugin::{Component, PluginError};
 use candle_core::{DType, Device, Tensor};
 use std::rc::Rc;
@@ -22,6 +24,16 @@ impl Trouble {
     pub(super) fn text(&self) -> &str {
         match self {
             Trouble::Refused(text) | Trouble::Panicked(text) => text,
+        }
+    }
+}
+
+impl Trouble {
+    /// The same, with what it happened in.
+    pub(super) fn within(self, place: &str) -> Trouble {
+        match self {
+            Trouble::Refused(text) => Trouble::Refused(format!("{place}: {text}")),
+            Trouble::Panicked(text) => Trouble::Panicked(format!("{place}: {text}")),
         }
     }
 }
@@ -52,6 +64,8 @@ pub(super) struct Subject {
     pub(super) part: BoundPart,
     pub(super) plan: Plan,
     pub(super) kind: Kind,
+    /// Each run crosses to the part, even where its graph is known.
+    pub(super) asked: bool,
 }
 
 /// What a run gave.
@@ -69,7 +83,7 @@ impl Subject {
         let part = BoundPart::new(&component.desc.name, component.desc.clone(), part, params);
         let kind = component.desc.kind;
         let plan = if kind == Kind::Distiller { part.plan(&site(&component.desc.ports))? } else { Plan::default() };
-        Ok(Subject { part, plan, kind })
+        Ok(Subject { part, plan, kind, asked: false })
     }
 
     /// Made and bound to the shapes of a scene.
@@ -120,7 +134,9 @@ impl Subject {
             let phase = own.iter().find(|known| known.name == port.name).and_then(|known| known.phase.as_deref());
             phase.is_none_or(|phase| phase == &*at.phase)
         };
-        let shape_only = |port: &&PortIn<'_>| matches!((self.kind, &*port.name), (Kind::Connector, "to") | (Kind::Module, "replaced"));
+        let shape_only = |port: &&PortIn<'_>| {
+            matches!((self.kind, &*port.name), (Kind::Connector, "to") | (Kind::Module, "replaced"))
+        };
         ports.iter().filter(of_phase).filter(|port| !shape_only(port)).cloned().collect()
     }
 
@@ -134,7 +150,10 @@ impl Subject {
     pub(super) fn run(&self, at: &Moment, ports: &[PortIn<'_>]) -> Result<Outcome, Trouble> {
         let ports = self.read(at, ports);
         let mut record = Record::default();
-        let given = record.during(|| self.part.run(at, &ports))?;
+        let given = record.during(|| match self.asked {
+            true => self.part.cross(at, &ports),
+            false => self.part.run(at, &ports),
+        })?;
         let mut starts = vec![];
         for (name, value) in results(&given) {
             starts.push((value.clone(), weights(&name, &value)?));
@@ -143,7 +162,12 @@ impl Subject {
         let mut gradients = vec![];
         for port in &ports {
             let names = (0..port.values.len()).map(|at| format!("{}[{at}]", port.name));
-            gradients.extend(names.zip(&port.values).filter(|(_, value)| value.is_variable()).map(|(name, value)| (name, found.get(value).cloned())));
+            gradients.extend(
+                names
+                    .zip(&port.values)
+                    .filter(|(_, value)| value.is_variable())
+                    .map(|(name, value)| (name, found.get(value).cloned())),
+            );
         }
         for (name, entry) in self.part.params().entries() {
             if entry.kind == ParamKind::Parameter {
@@ -156,7 +180,11 @@ impl Subject {
 
 /// Float results by name: terms, output, state, values.
 pub(super) fn results(given: &Given) -> Vec<(String, Tensor)> {
-    let named = |prefix: &'static str| move |(name, value): &(String, Tensor)| (format!("{prefix}{name}"), value.clone());
+    let named = |prefix: &'static str| {
+        move |(name, value): &(String, Tensor)| {
+            (format!("{prefix}{}", if name.is_empty() { "loss" } else { name }), value.clone())
+        }
+    };
     let output = given.output.iter().map(|value| ("output".to_owned(), value.clone()));
     let all = given.terms.iter().map(named("term ")).chain(output);
     let all = all.chain(given.state.iter().map(named("state "))).chain(given.values.iter().map(named("value ")));
@@ -190,7 +218,8 @@ pub(super) fn numbers(value: &Tensor) -> candle_core::Result<Vec<f64>> {
 
 /// The first result or gradient that is not finite, if there is one.
 pub(super) fn not_finite(outcome: &Outcome) -> candle_core::Result<Option<String>> {
-    let gradients = outcome.gradients.iter().filter_map(|(name, value)| Some((format!("the gradient of {name}"), value.clone()?)));
+    let gradients =
+        outcome.gradients.iter().filter_map(|(name, value)| Some((format!("the gradient of {name}"), value.clone()?)));
     for (name, value) in results(&outcome.given).into_iter().chain(gradients) {
         if let Some(wrong) = numbers(&value)?.into_iter().find(|value| !value.is_finite()) {
             return Ok(Some(format!("{} is {wrong}", name.trim_end())));

@@ -4,7 +4,7 @@ use super::kit::{Kit, Seen};
 use super::report::Verdict;
 use super::scene::{Fill, LARGE, Optional, Scene};
 use super::subject::{Outcome, Subject, Trouble, numbers, results};
-use crate::ops::{Moment, Node, PortIn};
+use crate::ops::{Manner, Moment, Node, PortIn};
 use candle_core::DType;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,10 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                 continue;
             }
             if let Err(trouble) = composite.trace(&at, &ports) {
-                return Ok(Verdict::NotApplicable(format!("no composite form, so it runs on the CPU only ({})", trouble.text())));
+                return Ok(Verdict::NotApplicable(format!(
+                    "no composite form, so it runs on the CPU only ({})",
+                    trouble.text()
+                )));
             }
             if let Some(wrong) = differing(&own.run(&at, &ports)?, &composite.run(&at, &ports)?)? {
                 return Ok(Verdict::Failed(format!("{}: {wrong}", scene.name)));
@@ -61,8 +64,8 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
 
 /// The part as it is, and with the composite forms of its operations.
 fn both(kit: &Kit<'_>, scene: &Scene, float: DType) -> Result<[Subject; 2], Trouble> {
-    let (own, mut composite) = (kit.subject(float, scene)?, kit.subject(float, scene)?);
-    composite.part.unfuse();
+    let (own, composite) = (kit.subject(float, scene)?, kit.subject(float, scene)?);
+    composite.part.set_manner(Manner { unfused: true, ..Manner::default() });
     Ok([own, composite])
 }
 
@@ -91,16 +94,23 @@ fn fastest(subject: &Subject, at: &Moment, ports: &[PortIn<'_>]) -> Result<Durat
 /// What differs between the two forms.
 fn differing(own: &Outcome, composite: &Outcome) -> Result<Option<String>, Trouble> {
     let gradients = |outcome: &Outcome| {
-        outcome.gradients.iter().filter_map(|(name, value)| Some((format!("the gradient of {name}"), value.clone()?))).collect::<Vec<_>>()
+        outcome
+            .gradients
+            .iter()
+            .filter_map(|(name, value)| Some((format!("the gradient of {name}"), value.clone()?)))
+            .collect::<Vec<_>>()
     };
     let all = |outcome: &Outcome| results(&outcome.given).into_iter().chain(gradients(outcome)).collect::<Vec<_>>();
     let (own, composite) = (all(own), all(composite));
     if own.len() != composite.len() {
         return Ok(Some("the composite form has other results or gradients".into()));
     }
+    let mut largest = 1e-6f64;
+    for (_, value) in &composite {
+        largest = numbers(value)?.iter().fold(largest, |most, value| most.max(value.abs()));
+    }
     for ((name, a), (_, b)) in own.iter().zip(&composite) {
         let (a, b) = (numbers(a)?, numbers(b)?);
-        let largest = b.iter().fold(1e-9f64, |most, value| most.max(value.abs()));
         let error = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f64::max);
         if a.len() != b.len() || error.is_nan() || error > TOLERANCE {
             return Ok(Some(format!("{} differs from the composite form by {error:.1e}", name.trim_end())));

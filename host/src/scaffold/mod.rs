@@ -14,6 +14,7 @@ pub use template::{File, files};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Why a crate was not written.
 #[derive(Debug, thiserror::Error)]
@@ -81,4 +82,12 @@ pub fn write(folder: &Path, files: &[File]) -> Result<(), ScaffoldError> {
         fs::write(&path, &file.text).map_err(refused(&path))?;
     }
     Ok(())
+}
+
+/// Lets rustfmt break lines anew, which the length of a name decides; where there is no rustfmt they stay.
+pub fn format(folder: &Path, files: &[File]) {
+    let code = files.iter().map(|file| file.path).filter(|path| path.ends_with(".rs"));
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt.current_dir(folder).args(["--edition", "2024"]).args(code);
+    let _ = rustfmt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }

@@ -55,6 +55,7 @@ pub fn files(name: &Name, kind: Kind, api: &Api) -> Vec<File> {
         ("README.md", template!("README.md.in")),
         (".gitignore", template!("gitignore.in")),
         (".github/workflows/ci.yml", template!("ci.yml.in")),
+        ("rustfmt.toml", template!("rustfmt.toml.in")),
         ("example.toml", template!("example.toml.in")),
         ("src/lib.rs", template!("lib.rs.in")),
         own.source,

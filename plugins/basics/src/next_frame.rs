@@ -65,6 +65,8 @@ impl Loss for NextFrame {
         let mut sum: Option<Tensor> = None;
         for (predicted, wanted) in predicted.iter().zip(&wanted) {
             same_shape(Self::NAME, predicted, wanted)?;
+            let dims = predicted.dims()?;
+            ensure!(!dims.contains(&0), "`next_frame` got an empty batch: {dims:?}");
             let error = (predicted - wanted.detach()).square().mean_all();
             sum = Some(sum.map_or(error.clone(), |sum| sum + error));
         }

@@ -146,6 +146,8 @@ impl Distiller for Tmu {
         let mut squares = vec![];
         for (predicted, next) in predicted.iter().zip(&next) {
             same_shape(Self::NAME, predicted, next)?;
+            let dims = predicted.dims()?;
+            ensure!(!dims.contains(&0), "`tmu` got an empty batch: {dims:?}");
             squares.push((predicted - next).square().mean_all());
         }
         let prediction = sum(squares)? * (1.0 / predicted.len() as f64);

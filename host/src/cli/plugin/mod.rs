@@ -1,6 +1,6 @@
 //! `stillhouse plugin`: the way of a plugin's author.
 
-//C mod check;
+mod check;
 mod eval;
 mod install;
 mod new;
@@ -19,8 +19,8 @@ pub(super) struct Args {
 enum Command {
     /// Write the crate of a new plugin: a working part of a kind, tests, README.
     New(new::Args),
-    //C /// Find out whether every part of a plugin file keeps the rules.
-    //C Check(check::Args),
+    /// Find out whether every part of a plugin file keeps the rules.
+    Check(check::Args),
     /// Check a plugin file and put it where every run of this user finds it.
     Install(install::InstallArgs),
     /// Remove an installed plugin.
@@ -32,7 +32,7 @@ enum Command {
 pub(super) fn run(args: &Args) -> ExitCode {
     match &args.command {
         Command::New(args) => new::run(args),
-        //C Command::Check(args) => check::run(args),
+        Command::Check(args) => check::run(args),
         Command::Install(args) => install::install(args),
         Command::Remove(args) => install::remove(args),
         Command::Eval(args) => eval::run(args),

@@ -43,6 +43,7 @@ fn written(args: &Args) -> Result<String, ScaffoldError> {
     let folder = args.path.clone().unwrap_or_else(|| name.krate().into());
     let files = scaffold::files(&name, args.kind, &api);
     scaffold::write(&folder, &files)?;
+    scaffold::format(&folder, &files);
     let listed: String = files.iter().map(|file| format!("  {}\n", file.path)).collect();
     let source = match &api {
         Api::Path(path) => format!("`stillhouse-plugin` of `{}`", path.display()),

@@ -5,6 +5,9 @@
 //! repetition, bit by bit, before a repetition counts.
 
 mod merge;
+mod surface;
+
+pub use surface::Surface;
 
 use super::eager::{meta_of, run as run_op, to_bytes};
 use super::fused::FusedOp;
