@@ -42,7 +42,8 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     if count == 0 {
         return Ok(Verdict::NotApplicable("nothing has a gradient: see `reach`".into()));
     }
-    Ok(Verdict::Ok(format!("{count} quotients, within {worst:.0e} of the largest gradient")))
+    let within = if worst == 0.0 { "rounding".into() } else { format!("{worst:.0e} of the largest gradient") };
+    Ok(Verdict::Ok(format!("{count} quotients, within {within}")))
 }
 
 /// Number of quotients and largest relative error; or the first that differs.

@@ -80,6 +80,8 @@ struct Bound {
 #[derive(Debug, Clone)]
 pub(super) struct Scene {
     pub(super) name: String,
+    /// One number a sample: a direction without angles, on which single precision need not agree with double.
+    pub(super) is_narrow: bool,
     bound: Vec<Bound>,
 }
 
@@ -152,7 +154,8 @@ impl Scene {
             let frames = if port.over_time { FRAMES } else { 1 };
             bound.push(Bound { port: port.name.clone(), student: is_student, content, taps, frames });
         }
-        Some(Scene { name: format!("{}, {batch} samples", family.name), bound })
+        let is_narrow = family.student.iter().chain(family.teacher).all(|shape| shape.iter().product::<usize>() == 1);
+        Some(Scene { name: format!("{}, {batch} samples", family.name), is_narrow, bound })
     }
 
     /// The same with another shape for the taps of one side: samples or rank that do not fit the rest.

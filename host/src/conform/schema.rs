@@ -30,12 +30,12 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     let given: Value = serde_json::from_str(kit.config).unwrap_or_default();
     let mut whole: Map<String, Value> = defaults(schema);
     whole.extend(given.as_object().cloned().unwrap_or_default());
-    let made = kit.component.create(&Value::Object(whole.clone()).to_string(), host_api());
-    made.map(drop).map_err(|error| Trouble::Refused(format!("the defaults, written out, are refused: {error}")))?;
     kit.component.create(kit.config, host_api()).map(drop).map_err(|error| {
         let hint = format!("give settings: `--config {}='{{...}}'`", kit.component.desc.name);
         Trouble::Refused(format!("{error}\nhint: {}", error.hint().unwrap_or(hint)))
     })?;
+    let made = kit.component.create(&Value::Object(whole).to_string(), host_api());
+    made.map(drop).map_err(|error| Trouble::Refused(format!("the defaults, written out, are refused: {error}")))?;
     let count = properties(schema).map_or(0, Map::len);
     let note = if loose.is_empty() { String::new() } else { format!("; numbers of any size: {}", loose.join(", ")) };
     Ok(Verdict::Ok(format!("{count} setting{}{note}", if count == 1 { "" } else { "s" })))

@@ -44,10 +44,10 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                 let (a, b) = (numbers(a)?, numbers(&b)?);
                 let largest = b.iter().fold(FLOOR, |most, value| most.max(value.abs()));
                 let error = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f64::max);
-                if error > ALLOWED {
+                if error > ALLOWED && !scene.is_narrow {
                     return fail(format!("{name} differs by {error:.1e} between `f32` and `f64`"));
                 }
-                worst = worst.max(error);
+                worst = if scene.is_narrow { worst } else { worst.max(error) };
             }
         }
     }

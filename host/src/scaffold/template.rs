@@ -67,7 +67,8 @@ pub fn files(name: &Name, kind: Kind, api: &Api) -> Vec<File> {
 fn filled(text: &str, name: &Name, kind: Kind, api: &Api, fragment: &str) -> String {
     // A module belongs to the student; everything else is a term.
     let is_module = kind == Kind::Module;
-    let (module, term) = if is_module { (fragment, "") } else { ("", fragment) };
+    let in_student = fragment.replace("models.student.", "");
+    let (module, term) = if is_module { (in_student.as_str(), "") } else { ("", fragment) };
     let library = format!("{DLL_PREFIX}{}{DLL_SUFFIX}", name.part());
     let text = text.replace("{module}\n", module).replace("{term}\n", term);
     text.replace("{fragment}", fragment.trim_end())

@@ -20,7 +20,7 @@ pub struct NextFrameConfig {}
 /// - returns `[]`, squared units of a frame, >= 0
 ///
 /// # Errors
-/// Other numbers of frames, frames that differ in shape.
+/// Other numbers of frames, frames that differ in shape, an empty batch.
 ///
 /// # Example
 /// ```

@@ -106,7 +106,7 @@ impl Default for FitnetConfig {
 /// - terms `hint` (stage `hint`) and `soft` (stage `kd`), each `[]`, mean over the batch
 ///
 /// # Errors
-/// Maps that the regressor cannot connect, logits that differ, settings out of range, a stage of another name.
+/// Maps that the regressor cannot connect, logits that differ, an empty batch, settings out of range, a stage of another name.
 ///
 /// # Example
 /// ```

@@ -31,7 +31,7 @@ const DISTILL: &str = "distill";
 /// - terms `prediction`, `distill`, `reversed_prediction`, `reversed_distill`, each `[]` and raw
 ///
 /// # Errors
-/// No such source, shapes that do not fit, settings out of range.
+/// No such source, shapes that do not fit, an empty batch, settings out of range.
 pub struct Tmu {
     config: TmuConfig,
     fits: Vec<Option<Fit>>,

@@ -37,7 +37,7 @@ impl Default for TemplateNameConfig {
 /// - terms `features`, `classes`, each `[]`
 ///
 /// # Errors
-/// Features that are no vectors, logits that differ in shape, settings that are not finite and above 0.
+/// Features that are no vectors, logits that differ in shape, an empty batch, settings that are not finite and above 0.
 ///
 /// # Example
 /// ```
@@ -126,6 +126,7 @@ impl Distiller for TemplateName {
         same_shape(Self::NAME, &mapped, &teacher)?;
         let (ours, theirs) = (x.one("student_logits")?, x.one("teacher_logits")?); // [N, C]
         same_shape(Self::NAME, &ours, &theirs)?;
+        ensure!(!ours.dims()?.contains(&0), "`{}` got an empty batch", Self::NAME);
         let soft = |logits: Tensor| (logits / self.config.temperature).softmax(-1); // [N, C]
         let distance = (soft(ours) - soft(theirs)).square().sum(&[-1]).mean_all(); // []
         Ok(vec![

@@ -56,9 +56,9 @@ fn wrong_settings_are_errors() {
 fn wrong_shapes_are_errors() {
     let other = bench("{}", &[2, 5]).input("teacher", &[2, 4], &numbers(2.0, 8));
     assert!(other.refusal().contains("template_name"));
-    let row = Bench::loss::<TemplateName>("{}")
+    let map = Bench::loss::<TemplateName>("{}")
         .expect("right settings")
-        .input("student", &[2], &[0.0, 0.0])
-        .input("teacher", &[2], &[0.0, 0.0]);
-    assert_eq!(row.refusal(), "`template_name` wants logits [N, C], got [2]");
+        .input("student", &[1, 2, 1, 1], &[0.0, 0.0])
+        .input("teacher", &[1, 2, 1, 1], &[0.0, 0.0]);
+    assert_eq!(map.refusal(), "`template_name` wants logits [N, C], got [1, 2, 1, 1]");
 }
