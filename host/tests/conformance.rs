@@ -16,8 +16,11 @@ fn check(file: &Path, more: &[&str]) -> Said {
     Place::new().run(&[&["plugin", "check", file], more].concat())
 }
 
-/// The report of each part, by `kind/name`: checks with verdict and detail.
-fn report(said: &Said) -> Vec<(String, Vec<(String, String, String)>)> {
+/// A part by `kind/name`, and its checks: name, verdict, detail.
+type Part = (String, Vec<(String, String, String)>);
+
+/// The report of each part.
+fn report(said: &Said) -> Vec<Part> {
     let json: Value =
         serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}{}", said.out, said.err));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -118,7 +121,7 @@ fn part_that_ends_its_process_is_told() {
         ("not_a_scalar", "must give a float scalar"),
         ("idle_parameter", "no gradient reaches the parameter `idle`"),
         ("detached", "no gradient reaches the student's `student`"),
-        ("reads_undeclared", "only a part that is declared `dynamic` may read values"),
+        ("reads_undeclared", "only a part that is declared dynamic may read values"),
     ] {
         let said = check(hostile("parts"), &["--part", part]);
         assert_eq!(said.code, 1, "{part}: {}{}", said.out, said.err);

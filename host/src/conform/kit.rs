@@ -25,6 +25,9 @@ pub(super) struct Kit<'a> {
 /// A check that came to its end: ok with what was seen, or why not.
 pub(super) type Seen = Result<Verdict, Trouble>;
 
+/// One check of a part that takes some inputs.
+type Check = fn(&Kit<'_>) -> Seen;
+
 /// Looks at one component, made with these settings (a JSON object).
 pub fn check_part(component: &Component, config: &str) -> PartReport {
     let mut kit = Kit { component, config, scenes: vec![] };
@@ -45,7 +48,7 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
         }
     }
     add("shapes", shapes::check(&kit));
-    let others: [(&str, fn(&Kit<'_>) -> Seen); 7] = [
+    let others: [(&str, Check); 7] = [
         ("values", values::check),
         ("extremes", extremes::check),
         ("gradients", gradients::check),

@@ -1,9 +1,9 @@
 //! `stillhouse plugin install` and `stillhouse plugin remove`.
 
+use super::loaded;
 use crate::cli::{WRONG, known_hint, plugins, print_error, show};
-use crate::manifest::RESERVED_TERM_KEYS;
-use crate::plugin::{self, Fate, Installed, PluginError, Registry, SearchPaths, Surroundings, same_name};
-use std::path::{Path, PathBuf};
+use crate::plugin::{self, Fate, Installed, Registry, Surroundings, same_name};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments of `install`.
@@ -75,15 +75,6 @@ fn user_folder() -> Result<PathBuf, Wrong> {
     let hint = "set `XDG_DATA_HOME` or `HOME` to an absolute path";
     let folder = Surroundings::of_process().user_folder();
     folder.ok_or_else(|| ("there is no folder for this user's data".into(), Some(hint.into())))
-}
-
-/// What this file alone offers, once it was loaded and has described itself.
-fn loaded(file: &Path, allow_abort: bool) -> Result<Registry, PluginError> {
-    plugin::verify(file, allow_abort)?;
-    let alone = SearchPaths::new(&[file.to_owned()], &Surroundings::default());
-    let registry = Registry::discover(&alone, allow_abort, RESERVED_TERM_KEYS);
-    registry.check_named().map_err(Clone::clone)?;
-    Ok(registry)
 }
 
 fn said(done: &Installed, checked: &Registry, allow_abort: bool) -> String {

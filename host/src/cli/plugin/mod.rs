@@ -5,7 +5,10 @@ mod eval;
 mod install;
 mod new;
 
+use crate::manifest::RESERVED_TERM_KEYS;
+use crate::plugin::{self, PluginError, Registry, SearchPaths, Surroundings};
 use clap::Subcommand;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments.
@@ -37,4 +40,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Command::Remove(args) => install::remove(args),
         Command::Eval(args) => eval::run(args),
     }
+}
+
+/// What a file alone offers, once it was read, opened and has described itself.
+fn loaded(file: &PathBuf, allow_abort: bool) -> Result<Registry, PluginError> {
+    plugin::verify(file, allow_abort)?;
+    let alone = SearchPaths::new(std::slice::from_ref(file), &Surroundings::default());
+    let registry = Registry::discover(&alone, allow_abort, RESERVED_TERM_KEYS);
+    registry.check_named().map_err(Clone::clone)?;
+    Ok(registry)
 }

@@ -3,10 +3,10 @@
 mod alone;
 mod golden;
 
+use super::loaded;
 use crate::cli::{FAILED, WRONG, print_error, show};
 use crate::conform::{Checked, PartReport, Verdict, check_part};
-use crate::manifest::RESERVED_TERM_KEYS;
-use crate::plugin::{self, Component, Plugin, PluginError, Registry, SearchPaths, Surroundings};
+use crate::plugin::{Component, Plugin};
 use golden::GoldenReport;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ fn config(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let registry = match loaded(args) {
+    let registry = match loaded(&args.file, args.allow_abort) {
         Ok(registry) => registry,
         Err(error) if args.json => {
             let _ =
@@ -97,15 +97,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let shown =
         show(&if args.json { as_json(plugin, &reports, &golden, passed) } else { as_text(plugin, &reports, &golden) });
     if passed { shown } else { ExitCode::from(FAILED) }
-}
-
-/// The file alone: read, opened, described.
-fn loaded(args: &Args) -> Result<Registry, PluginError> {
-    plugin::verify(&args.file, args.allow_abort)?;
-    let only = SearchPaths::new(&[args.file.clone()], &Surroundings::default());
-    let registry = Registry::discover(&only, args.allow_abort, RESERVED_TERM_KEYS);
-    registry.check_named().map_err(Clone::clone)?;
-    Ok(registry)
 }
 
 fn is_meant(args: &Args, component: &Component) -> bool {
