@@ -108,6 +108,20 @@ fn part_that_needs_settings_passes_with_them() {
 }
 
 #[test]
+fn modules_over_time_and_parts_that_read_values_pass() {
+    let general = support::lab::plugin("general");
+    for (part, more) in [
+        ("gated_cell", &[][..]),
+        ("conv_lstm_cell", &["--config", r#"conv_lstm_cell={"kernel": 3}"#]),
+        ("reads_value", &[]),
+        ("parameter_pull", &[]),
+    ] {
+        let said = check(general, &[&["--part", part], more].concat());
+        assert_eq!(said.code, 0, "{part}: {}{}", said.out, said.err);
+    }
+}
+
+#[test]
 fn part_that_ends_its_process_is_told() {
     for (part, wanted) in [
         ("exits_in_run", "process    FAILED  ended its process: exit status: 86"),

@@ -6,6 +6,7 @@ use super::subject::{Subject, Trouble};
 use super::{extremes, gradients, reach, repeat, schema, settings, shapes, state, unfused, values};
 use crate::plugin::Component;
 use candle_core::DType;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Names of the checks, in order.
 pub const CHECKS: [&str; 10] =
@@ -47,8 +48,8 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
             return PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks };
         }
     }
-    add("shapes", shapes::check(&kit));
-    let others: [(&str, Check); 7] = [
+    let others: [(&str, Check); 8] = [
+        ("shapes", shapes::check),
         ("values", values::check),
         ("extremes", extremes::check),
         ("gradients", gradients::check),
@@ -57,7 +58,10 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
         ("state", state::check),
         ("unfused", unfused::check),
     ];
-    others.iter().for_each(|(name, check)| add(name, check(&kit)));
+    for (name, check) in others {
+        let seen = catch_unwind(AssertUnwindSafe(|| check(&kit)));
+        add(name, seen.unwrap_or_else(|_| Err(Trouble::Panicked("the host panicked; please report this".into()))));
+    }
     PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks }
 }
 
