@@ -3,9 +3,11 @@
 //! The rooms, in the order in which a run passes through them: [`manifest`] (the file and its errors), [`plugin`] (find,
 //! verify, load, register), [`data`], [`graph`] and [`model`] (networks as data), [`ops`] (the host's side of the operation
 //! table), [`exec`] (run a graph), [`train`] (plan and train),
-//! [`eval`] (parts on given tensors, golden cases), [`report`] (folder, progress, table) and [`cli`] (the commands).
+//! [`eval`] (parts on given tensors, golden cases), [`conform`] (whether a plugin keeps the rules), [`scaffold`] (a new plugin's
+//! files), [`report`] (folder, progress, table) and [`cli`] (the commands).
 
 pub mod cli;
+pub mod conform;
 pub mod data;
 pub mod eval;
 pub mod exec;
@@ -15,4 +17,5 @@ pub mod model;
 pub mod ops;
 pub mod plugin;
 pub mod report;
+pub mod scaffold;
 pub mod train;

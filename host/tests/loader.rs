@@ -321,12 +321,14 @@ fn install_plugin_replaces_whole_file() {
     let target = dir.path().join("new/folder");
     let first = install(&copied("parts", dir.path(), "mine"), &target, false).expect("it is copied");
     assert_eq!(names(&discover(&[&target])), ["hostile-parts"]);
-    let open = fs::File::open(&first).expect("it is opened");
+    let open = fs::File::open(&first.path).expect("it is opened");
     let length = |file: &fs::File| file.metadata().expect("it is open").len();
     let before = length(&open);
     let second = install(&copied("raw", dir.path(), "mine"), &target, false).expect("it is replaced");
     assert_eq!((names(&discover(&[&target])), length(&open)), (vec!["hostile-raw"], before));
-    assert_eq!((first, fs::read_dir(&target).expect("a folder").count()), (second, 1));
+    let files = fs::read_dir(&target).expect("a folder").count();
+    assert_eq!((first.path, files), (second.path, 2), "the library and its note");
+    assert_ne!(first.sha256, second.sha256);
 }
 
 #[test]

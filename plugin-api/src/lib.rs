@@ -57,6 +57,9 @@
 //! ```
 //! One line more, `export_plugin!();` at the root of a `cdylib` crate, and the file can be loaded.
 //!
+//! # The guide
+//! `GUIDE.md` beside this crate leads from a PyTorch loss, line by line, to a finished method, and has every operation with its gradient.
+//!
 //! # Rooms
 //! [`prelude`] has everything that a method needs. [`desc`] describes components and plans, [`op`] lists the operations with
 //! their gradients, [`testing`] runs parts in process. [`abi`] is the boundary itself; authors never look in there.
@@ -67,6 +70,11 @@ pub mod op;
 pub mod report;
 pub mod sdk;
 pub mod testing;
+
+/// The guide, whose code the tests compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../GUIDE.md")]
+pub struct Guide;
 
 pub use inventory;
 pub use sdk::{

@@ -139,7 +139,9 @@ fn view<'a, T: Element>(storage: &'a CpuStorage, layout: &'a Layout) -> Result<V
         return Err(Error::RequiresContiguous { op: "native" }.bt());
     };
     let data = T::cpu_storage_as_slice(storage)?;
-    Ok(View { data: &data[from..to], dims: layout.dims() })
+    // A piece without elements may begin behind the end of what has none.
+    let data = if from == to { &data[..0] } else { &data[from..to] };
+    Ok(View { data, dims: layout.dims() })
 }
 
 /// A tensor on the CPU that owns `data`.

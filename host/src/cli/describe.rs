@@ -31,7 +31,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match registry.find(kind, name) {
         Ok(component) if args.json => {
             let plugin = &component.plugin;
-            let from = json!({ "name": plugin.name, "version": plugin.version, "file": plugin.path, "sha256": plugin.sha256, "built_with": plugin.built_with });
+            let from = json!({
+                "name": plugin.name, "version": plugin.version, "file": plugin.path, "sha256": plugin.sha256,
+                "abi": format!("{}.{}", plugin.abi.0, plugin.abi.1), "built_with": plugin.built_with,
+            });
             show(&format!("{:#}\n", json!({ "component": component.desc, "plugin": from })))
         }
         Ok(component) => show(&text(component)),
@@ -57,18 +60,32 @@ fn text(component: &Component) -> String {
     if desc.dynamic {
         text.push_str("  reads values, so it cannot be traced\n");
     }
-    if !desc.ports.is_empty() {
+    let ports: Vec<(&str, String)> = match desc.kind {
+        Kind::Connector => vec![
+            ("from", "what the student's tap, or the connector before, gives".into()),
+            ("to", "the other end; its shape is read when the part is bound".into()),
+        ],
+        Kind::Module => vec![
+            ("input", "input of the replaced layer".into()),
+            ("replaced", "its output; the shape is read when the part is bound".into()),
+        ],
+        Kind::Loss | Kind::Distiller => desc.ports.iter().map(|port| (port.name.as_str(), port_text(port))).collect(),
+    };
+    if !ports.is_empty() {
         text.push_str("\nports\n");
-        desc.ports.iter().for_each(|port| text.push_str(&format!("  {:<18} {}\n", port.name, port_text(port))));
+        ports.iter().for_each(|(name, what)| text.push_str(&format!("  {name:<18} {what}\n")));
     }
     let all = settings(&desc.schema);
     text.push_str(&format!("\nsettings\n{}\nin a manifest\n  {}\n", settings_text(&all), usage(desc, &all)));
     text.push_str(&format!(
-        "\n{} {}, {}\n  {}\n",
+        "\nplugin\n  {} {}, ABI {}.{}, built with {}\n  {}\n  sha256 {}\n",
         plugin.name,
         plugin.version,
+        plugin.abi.0,
+        plugin.abi.1,
         plugin.built_with,
-        plugin.path.display()
+        plugin.path.display(),
+        plugin.sha256
     ));
     text
 }

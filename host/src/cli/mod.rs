@@ -4,7 +4,7 @@ mod check;
 mod describe;
 mod evaluate;
 mod load;
-mod part;
+mod plugin;
 mod plugins;
 mod run;
 mod settings;
@@ -35,8 +35,8 @@ enum Command {
     Plugins(plugins::Args),
     /// Show a component: what it is, its ports, its settings.
     Describe(describe::Args),
-    /// Work on single parts of plugins.
-    Plugin(part::Args),
+    /// Write, check, install and remove plugins; run single parts.
+    Plugin(plugin::Args),
     /// Print the JSON schema of manifests, for editors.
     Schema,
 }
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => evaluate::run(&args),
         Command::Plugins(args) => plugins::run(&args),
         Command::Describe(args) => describe::run(&args),
-        Command::Plugin(args) => part::run(&args),
+        Command::Plugin(args) => plugin::run(&args),
         Command::Schema => show(&format!("{:#}\n", crate::manifest::schema())),
     }
 }

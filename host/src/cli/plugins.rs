@@ -2,10 +2,11 @@
 
 use super::show;
 use crate::manifest::RESERVED_TERM_KEYS;
-use crate::plugin::{Registry, SearchPaths};
+use crate::plugin::{Fate, Registry, SearchPaths};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use stillhouse_plugin::desc::Desc;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub(super) struct Args {
 }
 
 /// Loads what is found, from these paths and the usual places.
-pub(super) fn discover(paths: &[PathBuf], allow_abort: bool) -> Registry {
+pub(in crate::cli) fn discover(paths: &[PathBuf], allow_abort: bool) -> Registry {
     Registry::discover(&SearchPaths::usual(paths), allow_abort, RESERVED_TERM_KEYS)
 }
 
@@ -46,6 +47,14 @@ fn as_json(registry: &Registry) -> serde_json::Value {
         })
     };
     json!({
+        "files": registry.seen().iter().map(|seen| json!({
+            "file": seen.path, "place": seen.place, "fate": match &seen.fate {
+                Fate::Taken(_) => "taken",
+                Fate::Same(_) => "copy",
+                Fate::Shadowed(_) => "shadowed",
+                Fate::Refused => "refused",
+            },
+        })).collect::<Vec<_>>(),
         "searched": registry.places().iter().map(|place| json!({ "path": place.path, "from": place.origin.name() })).collect::<Vec<_>>(),
         "plugins": registry.plugins().iter().map(plugin).collect::<Vec<_>>(),
         "shadowed": registry.shadowed().iter().map(|one| json!({ "name": one.name, "file": one.path, "by": one.by.path })).collect::<Vec<_>>(),
@@ -66,8 +75,7 @@ fn as_text(registry: &Registry) -> String {
             plugin.path.display()
         ));
         for component in registry.components().iter().filter(|component| component.plugin.name == plugin.name) {
-            let desc = &component.desc;
-            text.push_str(&format!("  {:<10} {:<18} {}\n", desc.kind.name(), desc.name, first_sentence(&desc.doc)));
+            text.push_str(&component_line(&component.desc));
         }
         plugin.notes.iter().for_each(|note| text.push_str(&format!("  note: {note}\n")));
         text.push('\n');
@@ -83,10 +91,30 @@ fn as_text(registry: &Registry) -> String {
         text.push_str("no plugin was found\n");
     }
     text.push_str("searched:\n");
-    for place in registry.places() {
+    for (at, place) in registry.places().iter().enumerate() {
         text.push_str(&format!("  {} ({})\n", place.path.display(), place.origin.name()));
+        for seen in registry.seen().iter().filter(|seen| seen.place == at) {
+            let file = seen.path.file_name().unwrap_or_default().to_string_lossy();
+            let (word, plugin) = fate(&seen.fate);
+            text.push_str(&format!("    {file:<32} {}\n", [word, plugin].join(" ").trim_end()));
+        }
     }
     text
+}
+
+/// What became of a file, and the plugin that it is about.
+fn fate(fate: &Fate) -> (&'static str, &str) {
+    match fate {
+        Fate::Taken(name) => ("taken:", name),
+        Fate::Same(name) => ("a copy of", name),
+        Fate::Shadowed(name) => ("shadowed: another file is", name),
+        Fate::Refused => ("refused", ""),
+    }
+}
+
+/// A component in a list: kind, name, first sentence.
+pub(in crate::cli) fn component_line(desc: &Desc) -> String {
+    format!("  {:<10} {:<18} {}\n", desc.kind.name(), desc.name, first_sentence(&desc.doc))
 }
 
 fn first_sentence(doc: &str) -> &str {

@@ -172,6 +172,21 @@ impl GoldenMap {
         }
     }
 
+    /// Kinds and names of the parts that a case asks for; none for a case without parts.
+    ///
+    /// # Errors
+    /// The map does not know the case.
+    pub fn parts(&self, case: &Case) -> Result<Vec<(Kind, String)>, EvalError> {
+        let rule = match self.find_rule(case)? {
+            Found::NotMapped(_) => return Ok(vec![]),
+            Found::Rule(rule) => rule,
+        };
+        let modules = rule.network.iter().flat_map(|network| network.modules.values());
+        let modules = modules.map(|module| (Kind::Module, module.use_.clone()));
+        let parts = rule.parts.iter().filter(|part| holds(&part.when, case));
+        Ok(parts.map(|part| (part.kind, part.use_.clone())).chain(modules).collect())
+    }
+
     fn unknown(&self, case: &Case) -> EvalError {
         let of_algorithm = self.rules.iter().filter(|rule| names(&rule.algorithm, &case.algorithm));
         let variants: Vec<&str> = of_algorithm.flat_map(|rule| rule.variant.iter().map(String::as_str)).collect();

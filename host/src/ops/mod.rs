@@ -25,6 +25,7 @@ pub use error::OpError;
 pub use init::initialise;
 pub use params::{Entry, ParamKind, ParamSet};
 pub use part::{BoundPart, Call, Given, PortIn, TracePort, Traced};
-pub use session::{Emitted, Moment, Staged};
+pub use replay::Surface;
+pub use session::{Emitted, Manner, Moment, Staged};
 pub use table::host_api;
 pub use trace::{Leaf, Node, Trace};

@@ -3,11 +3,11 @@
 use super::error::OpError;
 use super::params::ParamSet;
 use super::replay::{Replays, is_traceable};
-use super::session::{Emitted, Moment, Opening, Session, Stage, Staged, Value};
+use super::session::{Emitted, Manner, Moment, Opening, Session, Stage, Staged, Value};
 use super::trace::{Leaf, Trace};
 use candle_core::Tensor;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use stillhouse_plugin::abi::abi_stable::std_types::RSlice;
 use stillhouse_plugin::abi::{Handle, Named, PartBox, PortValue, event, role};
@@ -21,6 +21,7 @@ pub struct BoundPart {
     part: RefCell<PartBox>,
     params: Rc<ParamSet>,
     replays: RefCell<Replays>,
+    manner: Cell<Manner>,
 }
 
 /// Values of a port for a run: tap by tap, each with all its frames.
@@ -90,7 +91,14 @@ pub type Call<'a> = &'a Moment;
 impl BoundPart {
     /// A part that is not bound yet. `label` names it in errors (`` `hint` (`mse`) ``).
     pub fn new(label: &str, desc: Desc, part: PartBox, params: Rc<ParamSet>) -> BoundPart {
-        BoundPart { label: label.into(), desc, part: RefCell::new(part), params, replays: RefCell::default() }
+        let (part, replays, manner) = (RefCell::new(part), RefCell::default(), Cell::default());
+        BoundPart { label: label.into(), desc, part, params, replays, manner }
+    }
+
+    /// From now on calls are of this manner; graphs of another one are forgotten.
+    pub fn set_manner(&self, manner: Manner) {
+        self.replays.take();
+        self.manner.set(manner);
     }
 
     /// Its description.
@@ -225,6 +233,7 @@ impl BoundPart {
             params: self.params.clone(),
             moment: moment.clone(),
             dynamic: self.desc.dynamic,
+            manner: self.manner.get(),
         };
         Session::within(opening, work)
     }

@@ -92,6 +92,15 @@ pub struct Emitted {
     pub value: Tensor,
 }
 
+/// How calls differ from those of a training, for checks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// The part is told that its tensors are not in the memory of the process, so that the composite forms of its own operations run.
+    pub unfused: bool,
+    /// A trace draws random numbers, which are constants of it.
+    pub draws: bool,
+}
+
 /// What a call may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -108,6 +117,7 @@ pub(super) struct Session {
     pub(super) params: Rc<ParamSet>,
     pub(super) moment: Moment,
     pub(super) dynamic: bool,
+    pub(super) manner: Manner,
     /// `Some` when the handles are symbolic.
     pub(super) trace: Option<RefCell<Trace>>,
     slots: RefCell<Vec<Slot>>,
@@ -134,6 +144,7 @@ pub(super) struct Opening {
     pub(super) params: Rc<ParamSet>,
     pub(super) moment: Moment,
     pub(super) dynamic: bool,
+    pub(super) manner: Manner,
 }
 
 impl Session {
@@ -152,6 +163,7 @@ impl Session {
             params: opening.params,
             moment: opening.moment,
             dynamic: opening.dynamic,
+            manner: opening.manner,
             trace: opening.symbolic.then(RefCell::default),
             slots: RefCell::default(),
             first_generation: (id as u32).wrapping_mul(0x9E37_79B9) | 1,

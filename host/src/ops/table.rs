@@ -172,7 +172,7 @@ extern "C" fn describe(ctx: Ctx, handle: Handle, info: &mut TensorInfo) -> bool 
         info.dims[..meta.shape.len()].copy_from_slice(&meta.shape);
         info.dtype = meta.dtype as u32;
         info.symbolic = u32::from(matches!(value, Value::Symbolic(_)));
-        info.device = u32::from(!session.params.device().is_cpu());
+        info.device = u32::from(session.manner.unfused || !session.params.device().is_cpu());
         Some(true)
     })
 }
@@ -375,7 +375,8 @@ extern "C" fn random(
             session.fail(code::UNSUPPORTED, format!("host {ABI_MAJOR}.{ABI_MINOR} has no distribution {kind}"));
             return Some(session.put(Value::Poisoned));
         }
-        Some(session.put(session.leaf(Leaf::Random, meta.clone(), make)))
+        let leaf = if session.manner.draws { Leaf::Constant } else { Leaf::Random };
+        Some(session.put(session.leaf(leaf, meta.clone(), make)))
     })
 }
 

@@ -5,12 +5,11 @@ use super::describe::{self, Fault};
 use super::error::PluginError;
 use super::find::{Candidate, Origin, SearchPaths, candidates, unreadable};
 use super::load;
-use super::registry::{Refused, Registry, Shadowed};
+use super::note;
+use super::registry::{Fate, Refused, Registry, Seen, Shadowed};
 use super::verify::{Verified, verify};
-use sha2::{Digest, Sha256};
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stillhouse_plugin::abi::ABI_MINOR;
@@ -21,9 +20,10 @@ struct Discovery<'a> {
     allow_abort: bool,
     reserved: &'a [&'a str],
     registry: Registry,
-    /// Files that were looked at, by their real path and by their content.
+    /// Files that were looked at, by their real path.
     files: HashSet<PathBuf>,
-    contents: HashSet<String>,
+    /// Plugins that were found, by their content.
+    contents: HashMap<String, String>,
 }
 
 impl Registry {
@@ -35,9 +35,9 @@ impl Registry {
         let registry = Registry { places: paths.places().to_vec(), ..Registry::default() };
         let (files, contents) = Default::default();
         let mut discovery = Discovery { allow_abort, reserved, registry, files, contents };
-        for place in paths.places() {
+        for (at, place) in paths.places().iter().enumerate() {
             match candidates(place) {
-                Ok(found) => found.iter().for_each(|candidate| discovery.take(candidate)),
+                Ok(found) => found.iter().for_each(|candidate| discovery.take(candidate, at, place.origin)),
                 Err(error) => {
                     let named = place.origin == Origin::Manifest;
                     discovery.registry.refused.push(Refused { path: place.path.clone(), named, error });
@@ -49,32 +49,42 @@ impl Registry {
 }
 
 impl Discovery<'_> {
-    fn take(&mut self, candidate: &Candidate) {
+    fn take(&mut self, candidate: &Candidate, place: usize, origin: Origin) {
         let path = &candidate.path;
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
         if !self.files.insert(real) {
             return;
         }
-        match self.add(path) {
-            Ok(()) => {}
-            Err(PluginError::NotPlugin { .. }) if candidate.among_others => {}
-            Err(error) => self.registry.refused.push(Refused { path: path.clone(), named: candidate.named, error }),
-        }
+        let fate = match self.add(path, origin) {
+            Ok(fate) => fate,
+            Err(PluginError::NotPlugin { .. }) if candidate.among_others => return,
+            Err(error) => {
+                self.registry.refused.push(Refused { path: path.clone(), named: candidate.named, error });
+                Fate::Refused
+            }
+        };
+        self.registry.seen.push(Seen { path: path.clone(), place, fate });
     }
 
-    fn add(&mut self, path: &Path) -> Result<(), PluginError> {
+    fn add(&mut self, path: &Path, origin: Origin) -> Result<Fate, PluginError> {
         let verified = verify(path, self.allow_abort)?;
-        let sha256 = hash(path).map_err(|error| unreadable(path, &error))?;
-        if !self.contents.insert(sha256.clone()) {
-            return Ok(());
+        let sha256 = note::hash(path).map_err(|error| unreadable(path, &error))?;
+        if let Some(noted) = note::read(path).filter(|noted| origin == Origin::User && *noted != sha256) {
+            return Err(PluginError::Changed { path: path.to_owned(), plugin: verified.name, noted, got: sha256 });
         }
+        if let Some(first) = self.contents.get(&sha256) {
+            return Ok(Fate::Same(first.clone()));
+        }
+        self.contents.insert(sha256.clone(), verified.name.clone());
         if let Some(first) = self.registry.plugins.iter().find(|plugin| plugin.name == verified.name) {
             let by = Arc::clone(first);
             let Verified { name, version, .. } = verified;
-            self.registry.shadowed.push(Shadowed { name, version, path: path.to_owned(), by });
-            return Ok(());
+            self.registry.shadowed.push(Shadowed { name: name.clone(), version, path: path.to_owned(), by });
+            return Ok(Fate::Shadowed(name));
         }
-        self.load(path, verified, sha256)
+        let name = verified.name.clone();
+        self.load(path, verified, sha256)?;
+        Ok(Fate::Taken(name))
     }
 
     fn load(&mut self, path: &Path, verified: Verified, sha256: String) -> Result<(), PluginError> {
@@ -98,18 +108,5 @@ impl Discovery<'_> {
         self.registry.components.extend(descs.into_iter().map(component));
         self.registry.plugins.push(plugin);
         Ok(())
-    }
-}
-
-/// SHA-256 of a file, in hexadecimal.
-fn hash(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => hasher.update(&piece[..count]),
-        }
     }
 }

@@ -104,6 +104,18 @@ pub enum PluginError {
         /// The plugin.
         plugin: String,
     },
+    /// An installed plugin whose bytes are not those that were installed.
+    #[error("plugin `{plugin}` changed since it was installed: its SHA-256 is {got:.12}.., not {noted:.12}..: `{}`", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        plugin: String,
+        /// SHA-256 that was noted.
+        noted: String,
+        /// SHA-256 of the file.
+        got: String,
+    },
     /// The system cannot open the library.
     #[error("plugin `{plugin}` cannot be opened: {cause}")]
     Open {
@@ -254,6 +266,7 @@ impl PluginError {
             Self::Open { cause, .. } if cause.contains("failed to map segment") => {
                 "its file system may be mounted with `noexec`; put it elsewhere".into()
             }
+            Self::Changed { .. } => "install it again with `stillhouse plugin install`".into(),
             Self::Layout { .. } => "build it with the `stillhouse-plugin` that belongs to this host".into(),
             Self::ReservedKey { .. } => "rename the setting in the plugin".into(),
             Self::UnknownPlugin { hint, .. } | Self::Unknown { hint, .. } => hint.clone(),

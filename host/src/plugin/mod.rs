@@ -35,12 +35,13 @@ mod image;
 mod install;
 mod layout;
 mod load;
+mod note;
 mod registry;
 mod verify;
 
 pub use component::{Component, Plugin};
 pub use error::PluginError;
 pub use find::{Origin, Place, SearchPaths, Surroundings, is_library_name};
-pub use install::install;
-pub use registry::{Refused, Registry, Shadowed};
+pub use install::{Installed, install, installed, remove};
+pub use registry::{Fate, Refused, Registry, Seen, Shadowed, same_name};
 pub use verify::{Verified, verify};

@@ -35,6 +35,30 @@ pub struct Shadowed {
     pub by: Arc<Plugin>,
 }
 
+/// A file that a search came across.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its path.
+    pub path: PathBuf,
+    /// Which of [`Registry::places`] it lies in.
+    pub place: usize,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is loaded, as the plugin of this name.
+    Taken(String),
+    /// Its bytes are those of a file before it, the plugin of this name.
+    Same(String),
+    /// A plugin of its name was found before it.
+    Shadowed(String),
+    /// It was refused; [`Registry::refused`] says why.
+    Refused,
+}
+
 /// All plugins of a run; see [`Registry::discover`].
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -43,6 +67,7 @@ pub struct Registry {
     pub(super) components: Vec<Component>,
     pub(super) shadowed: Vec<Shadowed>,
     pub(super) refused: Vec<Refused>,
+    pub(super) seen: Vec<Seen>,
 }
 
 impl Registry {
@@ -64,6 +89,11 @@ impl Registry {
     /// What was not taken, and why.
     pub fn refused(&self) -> &[Refused] {
         &self.refused
+    }
+
+    /// All files that were looked at, in the order of the search; ordinary libraries beside the binary are none.
+    pub fn seen(&self) -> &[Seen] {
+        &self.seen
     }
 
     /// Where plugins were looked for, in order.
@@ -99,10 +129,10 @@ impl Registry {
             Some((plugin, part)) => (Some(plugin), part),
             None => (None, name),
         };
-        if let Some(plugin) = plugin.filter(|plugin| !self.plugins.iter().any(|known| same(&known.name, plugin))) {
+        if let Some(plugin) = plugin.filter(|plugin| !self.plugins.iter().any(|known| same_name(&known.name, plugin))) {
             return Err(self.unknown_plugin(plugin));
         }
-        let within = |c: &&Component| plugin.is_none_or(|plugin| same(&c.plugin.name, plugin));
+        let within = |c: &&Component| plugin.is_none_or(|plugin| same_name(&c.plugin.name, plugin));
         let fits = |c: &&Component| c.desc.name == part && kinds.contains(&c.desc.kind) && within(c);
         let found: Vec<&Component> = self.components.iter().filter(fits).collect();
         match found.as_slice() {
@@ -120,7 +150,7 @@ impl Registry {
     }
 
     fn unknown(&self, kinds: &[Kind], name: &str, part: &str, plugin: Option<&str>) -> PluginError {
-        let within = |c: &&Component| plugin.is_none_or(|plugin| same(&c.plugin.name, plugin));
+        let within = |c: &&Component| plugin.is_none_or(|plugin| same_name(&c.plugin.name, plugin));
         let others = || self.components.iter().filter(within);
         let elsewhere = others().find(|c| c.desc.name == part);
         let names = || others().filter(|c| kinds.contains(&c.desc.kind)).map(|c| c.desc.name.as_str());
@@ -150,7 +180,7 @@ impl Registry {
 }
 
 /// True for equal names of crates, however they are written.
-fn same(a: &str, b: &str) -> bool {
+pub fn same_name(a: &str, b: &str) -> bool {
     a.replace('_', "-") == b.replace('_', "-")
 }
 

@@ -97,4 +97,14 @@ fn describe_json_has_schema_and_file() {
     let component = json(&Place::new().succeed(&["describe", "kd", "--json"]).out);
     assert_eq!(component["component"]["schema"]["properties"]["temperature"]["default"], 4.0);
     assert_eq!(component["plugin"]["name"], "stillhouse-kd");
+    assert_eq!(component["plugin"]["abi"], "0.1");
+}
+
+#[test]
+fn describe_says_who_built_it_and_what_connectors_read() {
+    let said = Place::new().succeed(&["describe", "connector/linear"]);
+    assert!(said.out.contains("\nports\n  from               what the student's tap"), "{}", said.out);
+    assert!(said.out.contains("\nplugin\n  stillhouse-fitnet 0.1.0, ABI 0.1, built with rustc "), "{}", said.out);
+    let hash = said.out.lines().last().and_then(|line| line.strip_prefix("  sha256 ")).expect("the hash");
+    assert!(hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{hash}");
 }

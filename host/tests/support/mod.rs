@@ -21,7 +21,8 @@ use stillhouse_plugin::abi::MAGIC;
 use tempfile::TempDir;
 
 /// Plugins that are built as they are.
-const PLAIN: [&str; 9] = ["parts", "raw", "twin", "reserved", "signature", "forked", "plain", "major", "undefined"];
+const PLAIN: [&str; 10] =
+    ["parts", "raw", "twin", "reserved", "signature", "forked", "plain", "major", "undefined", "unruly"];
 /// The plugin that is built with `panic=abort`.
 const ABORTING: &str = "abort";
 

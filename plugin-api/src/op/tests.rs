@@ -122,3 +122,12 @@ fn infer_of_whole_numbers_in_float_operations_is_error() {
     }
     assert!(Op::Exp.infer(&[&labels]).is_err());
 }
+
+#[test]
+fn guide_has_every_operation_once() {
+    let guide = include_str!("../../GUIDE.md");
+    for (_, name) in Op::TABLE {
+        let rows = guide.lines().filter(|line| line.starts_with(&format!("| `{name}` | "))).count();
+        assert_eq!(rows, 1, "`{name}` has {rows} rows in the guide");
+    }
+}

@@ -20,7 +20,7 @@ pub struct NextFrameConfig {}
 /// - returns `[]`, squared units of a frame, >= 0
 ///
 /// # Errors
-/// Other numbers of frames, frames that differ in shape.
+/// Other numbers of frames, frames that differ in shape, an empty batch.
 ///
 /// # Example
 /// ```
@@ -65,6 +65,8 @@ impl Loss for NextFrame {
         let mut sum: Option<Tensor> = None;
         for (predicted, wanted) in predicted.iter().zip(&wanted) {
             same_shape(Self::NAME, predicted, wanted)?;
+            let dims = predicted.dims()?;
+            ensure!(!dims.contains(&0), "`next_frame` got an empty batch: {dims:?}");
             let error = (predicted - wanted.detach()).square().mean_all();
             sum = Some(sum.map_or(error.clone(), |sum| sum + error));
         }

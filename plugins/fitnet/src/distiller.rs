@@ -106,7 +106,7 @@ impl Default for FitnetConfig {
 /// - terms `hint` (stage `hint`) and `soft` (stage `kd`), each `[]`, mean over the batch
 ///
 /// # Errors
-/// Maps that the regressor cannot connect, logits that differ, settings out of range, a stage of another name.
+/// Maps that the regressor cannot connect, logits that differ, an empty batch, settings out of range, a stage of another name.
 ///
 /// # Example
 /// ```
@@ -227,6 +227,8 @@ impl Fitnet {
             None => student.clone(),
         };
         same_shape(Self::NAME, &guided, teacher)?;
+        let dims = guided.dims()?;
+        ensure!(!dims.contains(&0), "`fitnet` got an empty batch: {dims:?}");
         let squares = (&guided - teacher.detach()).square(); // [N, ...]
         Ok(match self.config.hint_reduction {
             HintReduction::HalfSum => squares.sum_all() * (0.5 / guided.dim(0)? as f64),

@@ -31,7 +31,7 @@ const DISTILL: &str = "distill";
 /// - terms `prediction`, `distill`, `reversed_prediction`, `reversed_distill`, each `[]` and raw
 ///
 /// # Errors
-/// No such source, shapes that do not fit, settings out of range.
+/// No such source, shapes that do not fit, an empty batch, settings out of range.
 pub struct Tmu {
     config: TmuConfig,
     fits: Vec<Option<Fit>>,
@@ -146,6 +146,8 @@ impl Distiller for Tmu {
         let mut squares = vec![];
         for (predicted, next) in predicted.iter().zip(&next) {
             same_shape(Self::NAME, predicted, next)?;
+            let dims = predicted.dims()?;
+            ensure!(!dims.contains(&0), "`tmu` got an empty batch: {dims:?}");
             squares.push((predicted - next).square().mean_all());
         }
         let prediction = sum(squares)? * (1.0 / predicted.len() as f64);

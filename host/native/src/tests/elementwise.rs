@@ -212,3 +212,11 @@ fn empty_tensors_stay_empty() {
     assert_eq!(softmax(&x, 1).unwrap().dims(), [0, 3]);
     assert_eq!(values(&sum(&x, &[0], false).unwrap()), [0.0; 3]);
 }
+
+#[test]
+fn piece_of_a_tensor_without_elements_is_read() {
+    let empty = Tensor::zeros((0, 4), DType::F64, &Device::Cpu).expect("made");
+    // It begins at the third of no values.
+    let piece = empty.narrow(1, 2, 2).expect("a piece");
+    assert_eq!(crate::mul(&piece, &piece).expect("computes").dims(), [0, 2]);
+}

@@ -6,8 +6,11 @@
 
 mod fuse;
 mod merge;
+mod surface;
 #[cfg(test)]
 mod tests;
+
+pub use surface::Surface;
 
 use super::eager::{meta_of, run as run_op, to_bytes};
 use super::fused::FusedOp;

@@ -7,9 +7,10 @@ mod samples;
 mod session;
 mod shapes;
 mod state;
+mod surface;
 mod trace;
 
-use super::session::{Opening, Session, Stage};
+use super::session::{Manner, Opening, Session, Stage};
 use super::{BoundPart, Moment, ParamSet, host_api};
 use candle_core::{DType as CandleType, Device, Tensor};
 use std::rc::Rc;
@@ -38,7 +39,7 @@ pub(crate) fn row(values: &[f64]) -> Tensor {
 
 fn opening(stage: Stage, symbolic: bool) -> Opening {
     let moment = Moment::default();
-    Opening { stage, symbolic, params: params(CandleType::F64), moment, dynamic: false }
+    Opening { stage, symbolic, params: params(CandleType::F64), moment, dynamic: false, manner: Manner::default() }
 }
 
 /// One call of the table.

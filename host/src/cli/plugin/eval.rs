@@ -1,9 +1,9 @@
 //! `stillhouse plugin eval`.
 
-use super::plugins::discover;
-use super::{FAILED, WRONG, print_error, show};
+use crate::cli::plugins::discover;
+use crate::cli::{FAILED, WRONG, print_error, show};
 use crate::eval::{EvalError, Float, GoldenMap, PartEval, run_case, run_part};
-use clap::{Subcommand, ValueEnum};
+use clap::ValueEnum;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stillhouse_plugin::desc::Kind;
@@ -11,18 +11,6 @@ use stillhouse_plugin::desc::Kind;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run one part on given tensors, or a golden case, by the code path that training uses.
-    Eval(EvalArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct EvalArgs {
     /// The part, `loss/kd` or `distiller/plugin::name`.
     #[arg(value_name = "KIND/NAME", required_unless_present = "case", conflicts_with = "case")]
     part: Option<String>,
@@ -80,7 +68,6 @@ impl From<Type> for Float {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let Command::Eval(args) = &args.command;
     let result = match &args.case {
         Some(case) => eval_case(args, case),
         None => eval_part(args),
@@ -91,7 +78,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     })
 }
 
-fn eval_case(args: &EvalArgs, case: &std::path::Path) -> Result<ExitCode, EvalError> {
+fn eval_case(args: &Args, case: &std::path::Path) -> Result<ExitCode, EvalError> {
     let map = match &args.map {
         Some(file) => GoldenMap::load(file)?,
         None => GoldenMap::find(case)?,
@@ -101,7 +88,7 @@ fn eval_case(args: &EvalArgs, case: &std::path::Path) -> Result<ExitCode, EvalEr
     Ok(if report.passed() { shown } else { ExitCode::from(FAILED) })
 }
 
-fn eval_part(args: &EvalArgs) -> Result<ExitCode, EvalError> {
+fn eval_part(args: &Args) -> Result<ExitCode, EvalError> {
     let text = args.part.as_deref().unwrap_or_default();
     let parsed = text.split_once('/').and_then(|(kind, name)| Some((Kind::from_name(kind)?, name)));
     let Some((kind, name)) = parsed else {

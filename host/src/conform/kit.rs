@@ -1,0 +1,115 @@
+//! All checks of one part, in order.
+
+use super::report::{Checked, PartReport, Verdict};
+use super::scene::{FAMILIES, Optional, Scene};
+use super::subject::{Subject, Trouble};
+use super::{extremes, gradients, reach, repeat, schema, settings, shapes, state, unfused, values};
+use crate::plugin::Component;
+use candle_core::DType;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Names of the checks, in order.
+pub const CHECKS: [&str; 10] =
+    ["schema", "settings", "shapes", "values", "extremes", "gradients", "reach", "repeat", "state", "unfused"];
+
+/// Samples of a batch that most checks take.
+pub(super) const BATCH: usize = 4;
+
+/// What every check sees.
+pub(super) struct Kit<'a> {
+    pub(super) component: &'a Component,
+    pub(super) config: &'a str,
+    /// What the part takes, the simplest first.
+    pub(super) scenes: Vec<Scene>,
+}
+
+/// A check that came to its end: ok with what was seen, or why not.
+pub(super) type Seen = Result<Verdict, Trouble>;
+
+/// One check of a part that takes some inputs.
+type Check = fn(&Kit<'_>) -> Seen;
+
+/// Looks at one component, made with these settings (a JSON object).
+pub fn check_part(component: &Component, config: &str) -> PartReport {
+    let mut kit = Kit { component, config, scenes: vec![] };
+    let mut checks = vec![];
+    let mut add = |check: &str, seen: Seen| {
+        let verdict = seen.unwrap_or_else(|trouble| Verdict::Failed(trouble.text().to_owned()));
+        checks.push(Checked { check: check.into(), verdict });
+    };
+    add("schema", schema::check(&kit));
+    add("settings", settings::check(&kit));
+    match kit.accepted() {
+        Ok(scenes) => kit.scenes = scenes,
+        Err(trouble) => {
+            add("shapes", Err(trouble));
+            let why = "no inputs are taken: see `shapes`";
+            CHECKS[3..].iter().for_each(|check| add(check, Ok(Verdict::NotApplicable(why.into()))));
+            return PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks };
+        }
+    }
+    let others: [(&str, Check); 8] = [
+        ("shapes", shapes::check),
+        ("values", values::check),
+        ("extremes", extremes::check),
+        ("gradients", gradients::check),
+        ("reach", reach::check),
+        ("repeat", repeat::check),
+        ("state", state::check),
+        ("unfused", unfused::check),
+    ];
+    for (name, check) in others {
+        let seen = catch_unwind(AssertUnwindSafe(|| check(&kit)));
+        add(name, seen.unwrap_or_else(|_| Err(Trouble::Panicked("the host panicked; please report this".into()))));
+    }
+    PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks }
+}
+
+impl Kit<'_> {
+    /// Made and bound.
+    pub(super) fn subject(&self, float: DType, scene: &Scene) -> Result<Subject, Trouble> {
+        Subject::bound(self.component, self.config, float, scene)
+    }
+
+    /// Scenes of all families that the part takes, each once.
+    fn accepted(&self) -> Result<Vec<Scene>, Trouble> {
+        let ports = Subject::make(self.component, self.config, DType::F64)?.ports();
+        let (mut taken, mut first): (Vec<Scene>, Option<Trouble>) = (vec![], None);
+        for family in &FAMILIES {
+            for optional in [Optional::Usual, Optional::All, Optional::None] {
+                let Some(scene) = Scene::new(&ports, family, BATCH, optional) else { continue };
+                match self.takes(&scene) {
+                    Ok(()) => {
+                        taken.push(scene);
+                        break;
+                    }
+                    Err(trouble) => {
+                        let worse = !matches!(
+                            (&first, &trouble),
+                            (Some(Trouble::Panicked(_)), _) | (Some(_), Trouble::Refused(_))
+                        );
+                        first = if worse { Some(trouble.within(&scene.name)) } else { first };
+                    }
+                }
+            }
+        }
+        if taken.is_empty() {
+            let none = || Trouble::Refused("none of the generated inputs is taken: there are no ports".into());
+            return Err(first.map_or_else(none, |trouble| trouble.within("none of the generated inputs is taken")));
+        }
+        Ok(taken)
+    }
+
+    /// Whether a scene is taken: bound, traced unless the part reads values, and run, in every stage and phase.
+    pub(super) fn takes(&self, scene: &Scene) -> Result<(), Trouble> {
+        let subject = self.subject(DType::F64, scene)?;
+        let ports = scene.values(DType::F64, super::scene::Fill::Random(0))?;
+        for at in subject.moments() {
+            if !self.component.desc.dynamic {
+                subject.trace(&at, &ports)?;
+            }
+            subject.run(&at, &ports)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! Losses whose values are wrong in one way.
+
+use crate::{loss, pair};
+use stillhouse_plugin::prelude::*;
+
+loss!(KeepsRules, "keeps_rules", "A squared distance that keeps all rules", |_cx, x| {
+    let (student, teacher) = pair("keeps_rules", x)?;
+    Ok((student - teacher).square().mean_all())
+});
+
+loss!(PanicsOnVectors, "panics_on_vectors", "Takes the second dimension of what has one", |_cx, x| {
+    let student = x.one("student")?;
+    let classes = student.dims()?[1];
+    let (student, teacher) = pair("panics_on_vectors", x)?;
+    Ok((student - teacher).square().sum_all() / classes as f64)
+});
+
+loss!(Imprecise, "imprecise", "Loses what single precision cannot hold", |_cx, x| {
+    let (student, teacher) = pair("imprecise", x)?;
+    Ok((((student - teacher).square() + 3e6) - 3e6).mean_all())
+});
+
+loss!(InfiniteAtZero, "infinite_at_zero", "Takes a root without a bound below", |_cx, x| {
+    let (student, teacher) = pair("infinite_at_zero", x)?;
+    Ok((student - teacher).square().sum(&[1]).sqrt().mean_all())
+});
+
+loss!(ForTheTeacher, "for_the_teacher", "Holds the student and pulls the teacher", |_cx, x| {
+    let (student, teacher) = (x.one("student")?, x.one("teacher")?);
+    same_shape("for_the_teacher", &student, &teacher)?;
+    let dims = student.dims()?;
+    ensure!(dims.len() == 2 && !dims.contains(&0), "`for_the_teacher` wants logits [N, C], got {dims:?}");
+    Ok((student.detach() - teacher).square().mean_all())
+});
