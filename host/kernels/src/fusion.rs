@@ -114,7 +114,7 @@ impl<T: Float> Fusion<'_, T> {
                 let mut known = vec![false; self.count()];
                 for block in self.blocks(first) {
                     self.compute(block, values);
-                    self.walk(block, values, slopes, (grads, &needs, &mut known));
+                    self.walk(block, values, slopes, grads, (&needs, &mut known));
                     for (wanted, part) in wanted.iter().zip(parts.iter_mut()) {
                         for (value, start) in &wanted.parts {
                             let slope = &mut slopes[value * BLOCK..][..block.len()];
@@ -161,7 +161,8 @@ impl<T: Float> Fusion<'_, T> {
         block: Block,
         values: &[T],
         slopes: &mut [T],
-        (grads, needs, known): (&[(usize, &[T])], &[bool], &mut [bool]),
+        grads: &[(usize, &[T])],
+        (needs, known): (&[bool], &mut [bool]),
     ) {
         known.fill(false);
         for (value, data) in grads {
