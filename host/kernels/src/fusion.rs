@@ -201,8 +201,8 @@ impl<T: Float> Fusion<'_, T> {
         let mut made: Vec<Vec<T>> = sizes.iter().map(|size| Vec::with_capacity(self.rows * size)).collect();
         let spare = made.iter_mut().zip(sizes);
         let spare = spare.map(|(made, size)| (&mut made.spare_capacity_mut()[..self.rows * size], self.task() * size));
-        let work = self.rows * self.width * self.steps.len();
-        groups(spare.collect(), work, |index, parts| fill(index * self.task(), parts));
+        // As one elementwise operation decides: a short chain is over before another thread has woken.
+        groups(spare.collect(), self.rows * self.width, |index, parts| fill(index * self.task(), parts));
         for (made, size) in made.iter_mut().zip(sizes) {
             // SAFETY: tasks cover all rows, and write each element of theirs.
             unsafe { made.set_len(self.rows * size) };
@@ -257,6 +257,10 @@ impl Block {
     /// To columns from `start` on of the task's rows, `stride` wide.
     fn write<T: Copy>(&self, from: &[T], to: &mut [MaybeUninit<T>], stride: usize, start: usize) {
         let start = self.row * stride + start + self.column;
+        if stride == self.columns {
+            to[start..][..self.len()].write_copy_of_slice(&from[..self.len()]);
+            return;
+        }
         for (row, from) in from[..self.len()].chunks_exact(self.columns).enumerate() {
             to[start + row * stride..][..self.columns].write_copy_of_slice(from);
         }

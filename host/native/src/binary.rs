@@ -101,10 +101,6 @@ impl<T: Element, B: Binary> Elementwise<T> for Both<B> {
 }
 
 impl<B: Binary> Pointwise for Both<B> {
-    fn arity(&self) -> usize {
-        2
-    }
-
     fn apply(&self, ins: &[&Tensor]) -> Result<Tensor> {
         let [a, b] = ins else { candle_core::bail!("`{}` takes two tensors, got {}", B::NAME, ins.len()) };
         run(self.0, a, b)

@@ -11,9 +11,6 @@ use stillhouse_kernels::fusion::{self, Columns, Elementwise, Wanted};
 
 /// An elementwise function of one or two tensors of `f32` or `f64`.
 pub trait Pointwise: Send + Sync + 'static {
-    /// How many tensors it reads: 1 or 2.
-    fn arity(&self) -> usize;
-
     /// Runs it; two tensors broadcast.
     ///
     /// # Errors
@@ -82,7 +79,7 @@ impl Fusion {
         }
         for (function, ins) in &self.steps {
             let ins = ins.map(|value| &values[value]);
-            values.push(function.apply(&ins[..function.arity()])?);
+            values.push(function.apply(&ins[..function.single().arity()])?);
         }
         Ok(self.outputs.iter().map(|value| values[*value].clone()).collect())
     }

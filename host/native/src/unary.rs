@@ -56,10 +56,6 @@ impl<T: Element, U: Unary> Elementwise<T> for Map<U> {
 }
 
 impl<U: Unary> Pointwise for Map<U> {
-    fn arity(&self) -> usize {
-        1
-    }
-
     fn apply(&self, ins: &[&Tensor]) -> Result<Tensor> {
         let [x] = ins else { candle_core::bail!("`{}` takes one tensor, got {}", U::NAME, ins.len()) };
         run(self.0, x)

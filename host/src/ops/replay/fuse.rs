@@ -1,6 +1,6 @@
 //! Elementwise operations of a graph that run together, block by block, without the values between them in memory.
 
-use super::{Make, Output, Step};
+use super::{Make, Output, Step, readers};
 use crate::ops::native::{Fusion, Read};
 use crate::ops::pointwise::pointwise;
 use std::collections::{HashMap, HashSet};
@@ -13,9 +13,7 @@ const MOST: usize = 32;
 /// Puts one step in the place of consecutive elementwise ones over values of one shape, with the parts of larger values that they
 /// read.
 pub(super) fn pointwise_runs(steps: Vec<Step>, outputs: &[Output], metas: &[Meta]) -> Vec<Step> {
-    let mut readers: HashMap<usize, usize> = HashMap::new();
-    let read = steps.iter().flat_map(|step| &step.inputs).chain(outputs.iter().map(|output| &output.node));
-    read.for_each(|node| *readers.entry(*node).or_default() += 1);
+    let readers = readers(&steps, outputs);
     let (mut made, mut run) = (vec![], vec![]);
     for step in steps {
         if step.inputs.is_empty() {
@@ -82,8 +80,8 @@ impl Plan {
         let is_read = |node: usize| readers.get(&node).is_some_and(|count| *count > inside(node));
         let functions = || steps.iter().filter(|step| part(step).is_none());
         let outputs: Vec<usize> = functions().map(|step| step.outputs[0]).filter(|node| is_read(*node)).collect();
-        let is_empty = functions().any(|step| !is_read(step.outputs[0]) && inside(step.outputs[0]) == 0);
-        if functions().count() < 2 || outputs.is_empty() || is_empty {
+        let any_idle = functions().any(|step| !is_read(step.outputs[0]) && inside(step.outputs[0]) == 0);
+        if functions().count() < 2 || outputs.is_empty() || any_idle {
             return None;
         }
         let mut plan = Plan { tensors: vec![], reads: vec![], values: HashMap::new(), outputs, parts: HashSet::new() };

@@ -1,14 +1,12 @@
 //! Operations of a graph that one function computes, to the bit, without the values between.
 
-use super::{Make, Output, Step};
+use super::{Make, Output, Step, readers};
 use std::collections::HashMap;
 use stillhouse_plugin::op::{Meta, Op};
 
 /// Merges `mean((a - b)^2)` and `sum((a - b)^2)` over everything, where nothing else reads the values between.
 pub(super) fn distances(steps: &mut Vec<Step>, outputs: &[Output], metas: &[Meta]) {
-    let mut readers: HashMap<usize, usize> = HashMap::new();
-    let read = steps.iter().flat_map(|step| &step.inputs).chain(outputs.iter().map(|output| &output.node));
-    read.for_each(|node| *readers.entry(*node).or_default() += 1);
+    let readers = readers(steps, outputs);
     let made_by: HashMap<usize, usize> =
         steps.iter().enumerate().filter_map(|(at, step)| Some((*step.outputs.first()?, at))).collect();
     let mut gone = vec![];

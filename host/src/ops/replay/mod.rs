@@ -229,6 +229,14 @@ fn of_leaf(leaf: &Leaf, constant: Option<&Tensor>, ports: &[PortIn<'_>]) -> Opti
     })
 }
 
+/// How often each node is read, by steps and as an output.
+fn readers(steps: &[Step], outputs: &[Output]) -> HashMap<usize, usize> {
+    let mut readers = HashMap::new();
+    let read = steps.iter().flat_map(|step| &step.inputs).chain(outputs.iter().map(|output| &output.node));
+    read.for_each(|node| *readers.entry(*node).or_default() += 1);
+    readers
+}
+
 fn note_last_readers(steps: &mut [Step], outputs: &[Output]) {
     let mut last: HashMap<usize, usize> = HashMap::new();
     for (at, step) in steps.iter().enumerate() {
