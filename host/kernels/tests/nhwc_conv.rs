@@ -146,7 +146,7 @@ struct Data {
     options: Options,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Options {
     affine: bool,
     activation: Activation,
@@ -349,21 +349,48 @@ fn nhwc_conv_shapes_of_networks_match_the_other_layout() {
 #[test]
 fn nhwc_conv_winograd_matches_the_other_layout() {
     let mut cases = Cases::new(28);
-    for case in 0..40 {
-        let (side, channels) = if case % 2 == 0 { (3, [64, 100]) } else { (5, [16, 150]) };
+    for case in 0..60 {
+        let (side, channels) = if case % 3 < 2 { (3, [[16, 60], [64, 100]][case % 3]) } else { (5, [16, 150]) };
         let [ins, outs] = [0, 1].map(|_| cases.whole(channels[0], channels[1]));
         let window = Window { padding: cases.pair(0, side - 1), ..Window::new([side; 2]) };
         let large = if case == 0 { 60 } else { 11 };
-        let input = [cases.whole(1, 5), ins, cases.whole(8, large), cases.whole(8, large)];
+        let least = side + 3;
+        let input = [cases.whole(1, 5), ins, cases.whole(least, large), cases.whole(least, large)];
         let shape = ConvShape::new(input, outs, window, 1).expect("a shape");
         let mut d = data(&mut cases, shape, case % 4 == 3);
         d.winograd = true;
-        // Sums as large as those of 100 channels and the smaller window.
-        let scale = if side == 5 { 0.4 } else { 1.0 };
+        // Smaller sums than those of plain windows: errors are some times those of plain sums.
+        let scale = if side == 5 { 0.15 } else { 0.4 };
         d.weights.iter_mut().for_each(|weight| *weight *= scale);
         assert_matches(&d);
         let level = Level::detected();
         assert!(with_threads(1, || kernels(&d, level)) == with_threads(3, || kernels(&d, level)), "threads");
+    }
+}
+
+/// Errors of Winograd's method against exact sums, by norm, beside those of plain sums in `f32`.
+#[test]
+fn nhwc_conv_winograd_errors_are_a_few_times_those_of_plain_sums() {
+    let mut cases = Cases::new(31);
+    let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let error = |got: &[f32], want: &[f64]| {
+        let difference: Vec<_> = got.iter().zip(want).map(|(got, want)| f64::from(*got) - want).collect();
+        norm(&difference) / norm(want)
+    };
+    for (side, channels, size) in [(3, 16, 32), (3, 64, 6), (3, 64, 16), (3, 256, 8), (5, 64, 8)] {
+        let window = Window { padding: [side / 2; 2], ..Window::new([side; 2]) };
+        let shape = ConvShape::new([2, channels, size, size], channels, window, 1).expect("a shape");
+        let mut d = data(&mut cases, shape, false);
+        d.options = Options { activation: Activation::Relu, ..Options::default() };
+        let (out, _, dx, _, dw, _) = reference(&d);
+        let all = [false, true].map(|winograd| {
+            d.winograd = winograd;
+            let got = kernels(&d, Level::detected());
+            [error(&got.0, &out), error(&got.2, &dx), error(&got.4, &dw)]
+        });
+        let [plain, winograd] = all.map(|errors| errors.map(|error| format!("{error:.1e}")).join(" "));
+        println!("{side}x{side}, {channels} channels, {size}x{size}: plain {plain}, Winograd {winograd}");
+        assert!(all[1].iter().all(|error| *error < 3e-6), "{shape:?}: {all:?}");
     }
 }
 

@@ -7,8 +7,8 @@
 //! An image (a band of a large one, a few small ones) is copied with its padding to memory that stays in the second-level
 //! cache; the copy applies what the value is read through. Register tiles of pixels by output channels then run along the
 //! window, whose rows lie one after another in the copy. Both gradients read the same copy of the output's gradient.
-//! 3x3 windows over 64 channels or more, and 5x5 windows over 16, are faster by Winograd's method ([`pack_winograd`]), in
-//! training, too; so is the gradient of the weights of such a 5x5 window.
+//! 3x3 and 5x5 windows of stride 1 over 16 channels or more are faster by Winograd's method ([`pack_winograd`]), in all three
+//! directions.
 //!
 //! Results depend on the shape and the [`Level`](super::Level), not on the number of threads.
 

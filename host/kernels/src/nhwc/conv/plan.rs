@@ -7,6 +7,7 @@
 use super::super::Level;
 use super::ConvShape;
 use super::layout::Layout;
+use super::points::Method;
 
 /// The way through a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,8 @@ pub(super) struct Plan {
     pub(super) band: usize,
     /// Each channel on its own.
     pub(super) depthwise: bool,
-    /// By Winograd's method: bands and copies hold whole tiles of 2x2.
-    pub(super) winograd: bool,
+    /// By Winograd's method: bands and copies hold whole tiles.
+    pub(super) winograd: Option<Method>,
     /// Copies and weights are pairs of bf16, which segments count as one element.
     pub(super) pairs: bool,
     /// The copy would equal the source.
@@ -99,7 +100,7 @@ impl Plan {
             phases,
             band: 0,
             depthwise,
-            winograd: false,
+            winograd: None,
             pairs: false,
             in_place: false,
         };
@@ -110,14 +111,14 @@ impl Plan {
     }
 
     /// A plan by Winograd's method.
-    pub(super) fn winograd(level: Level, shape: &ConvShape, way: Way) -> Self {
+    pub(super) fn winograd(level: Level, shape: &ConvShape, way: Way, method: Method) -> Self {
         let mut plan = Self::bare(level, shape, way);
-        plan.winograd = true;
+        plan.winograd = Some(method);
         plan.in_place = false;
         let [_, size] = plan.sizes();
-        plan.band = plan.band.next_multiple_of(2);
+        plan.band = plan.band.next_multiple_of(method.outs());
         let beyond = shape.window.kernel.map(|size| size - 1);
-        plan.layout.size = [plan.band + beyond[0], size[1].next_multiple_of(2) + beyond[1]];
+        plan.layout.size = [plan.band + beyond[0], size[1].next_multiple_of(method.outs()) + beyond[1]];
         plan
     }
 
@@ -202,7 +203,9 @@ impl Plan {
         }
         let [_, [height, width]] = self.sizes();
         let image = self.layout.image() + height * width * self.made();
-        let pieces = batch.div_ceil((BUDGET / image).max(1));
+        // Few tiles of an image would read the weights often.
+        let budget = if self.winograd.is_some() { 2 * BUDGET } else { BUDGET };
+        let pieces = batch.div_ceil((budget / image).max(1));
         batch.div_ceil(pieces.next_multiple_of(8).min(batch)).max(1)
     }
 

@@ -1,9 +1,94 @@
 //! The transforms of Winograd's method, by the points of their polynomials.
 
+use super::ConvShape;
 use super::lanes::Lanes;
 
-/// One dimension of F(2, r): two outputs of a window of `SIDE - 1`.
-pub(super) trait Points<const SIDE: usize>: Copy {
+/// Outputs and window of a tile, in each direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// F(2x2, 3x3).
+    TwoThree,
+    /// F(4x4, 3x3).
+    FourThree,
+    /// F(2x2, 5x5).
+    TwoFive,
+}
+
+impl Method {
+    /// Outputs of a tile in a direction.
+    pub(super) fn outs(self) -> usize {
+        match self {
+            Self::TwoThree | Self::TwoFive => 2,
+            Self::FourThree => 4,
+        }
+    }
+
+    /// Elements of a tile in a direction.
+    pub(super) fn side(self) -> usize {
+        match self {
+            Self::TwoThree => 4,
+            Self::FourThree | Self::TwoFive => 6,
+        }
+    }
+
+    /// The method that is known to be faster than the definition, if one is.
+    pub(super) fn of(shape: &ConvShape) -> Option<Method> {
+        let w = &shape.window;
+        let simple = w.stride == [1, 1] && w.dilation == [1, 1] && shape.groups == 1;
+        let sizes = shape.output.iter().chain(&shape.input);
+        if !simple || w.padding.iter().any(|p| *p >= w.kernel[0]) || sizes.into_iter().any(|size| *size < 4) {
+            return None;
+        }
+        let channels = shape.in_channels.min(shape.out_channels);
+        match w.kernel {
+            // Products a channel: 36 for sixteen outputs, 16 for four, where edges may hold outputs that do not exist.
+            [3, 3] => {
+                let products = |method: Method| {
+                    let tiles: usize = shape.output.iter().map(|size| size.div_ceil(method.outs())).product();
+                    tiles * method.side() * method.side()
+                };
+                let four = products(Self::FourThree) < products(Self::TwoThree) && channels >= FEWEST[0];
+                let two = (channels >= FEWEST[1]).then_some(Self::TwoThree);
+                if four { Some(Self::FourThree) } else { two }
+            }
+            [5, 5] if channels >= FEWEST[2] => Some(Self::TwoFive),
+            _ => None,
+        }
+    }
+}
+
+/// Fewer channels are faster by the definition.
+const FEWEST: [usize; 3] = [16, 64, 16];
+
+/// Runs `$body` with the points of a method as `$points`.
+macro_rules! with_points {
+    ($method:expr, $points:ident, $side:ident, $outs:ident => $body:expr) => {
+        match $method {
+            $crate::nhwc::conv::points::Method::TwoThree => {
+                type $points = $crate::nhwc::conv::points::TwoThree;
+                const $side: usize = 4;
+                const $outs: usize = 2;
+                $body
+            }
+            $crate::nhwc::conv::points::Method::FourThree => {
+                type $points = $crate::nhwc::conv::points::FourThree;
+                const $side: usize = 6;
+                const $outs: usize = 4;
+                $body
+            }
+            $crate::nhwc::conv::points::Method::TwoFive => {
+                type $points = $crate::nhwc::conv::points::TwoFive;
+                const $side: usize = 6;
+                const $outs: usize = 2;
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_points;
+
+/// One dimension: `OUTS` outputs of a window of `SIDE + 1 - OUTS`; turned around, a window of outputs of the size of the other.
+pub(super) trait Points<const SIDE: usize, const OUTS: usize>: Copy + Send + Sync {
     /// `B^T d`.
     ///
     /// # Safety
@@ -14,17 +99,32 @@ pub(super) trait Points<const SIDE: usize>: Copy {
     ///
     /// # Safety
     /// As above.
-    unsafe fn totals<V: Lanes>(m: [V; SIDE]) -> [V; 2];
+    unsafe fn totals<V: Lanes>(m: [V; SIDE]) -> [V; OUTS];
 
-    /// `G g`; a window of `SIDE - 1` and an unused element.
-    fn weights(g: [f32; SIDE]) -> [f32; SIDE];
+    /// `G g`; elements beyond the window are unused.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn weights<V: Lanes>(g: [V; SIDE]) -> [V; SIDE];
+
+    /// `G g` where `g` is as long as the outputs.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn spread<V: Lanes>(g: [V; OUTS]) -> [V; SIDE];
+
+    /// `A^T m` of as many outputs as a window has elements; those beyond are no outputs.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn window<V: Lanes>(m: [V; SIDE]) -> [V; SIDE];
 }
 
 /// F(2, 3) at 0, 1, -1 and infinity.
 #[derive(Clone, Copy)]
-pub(super) struct Three;
+pub(super) struct TwoThree;
 
-impl Points<4> for Three {
+impl Points<4, 2> for TwoThree {
     #[inline(always)]
     unsafe fn differences<V: Lanes>([a, b, c, d]: [V; 4]) -> [V; 4] {
         // SAFETY: the caller's contract.
@@ -38,43 +138,76 @@ impl Points<4> for Three {
     }
 
     #[inline(always)]
-    fn weights([a, b, c, _]: [f32; 4]) -> [f32; 4] {
-        [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
+    unsafe fn weights<V: Lanes>([a, b, c, _]: [V; 4]) -> [V; 4] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (half, even) = (V::splat(0.5), a.add(c));
+            [a, half.mul(even.add(b)), half.mul(even.sub(b)), c]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn spread<V: Lanes>([a, b]: [V; 2]) -> [V; 4] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let half = V::splat(0.5);
+            [a, half.mul(a.add(b)), half.mul(a.sub(b)), b]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn window<V: Lanes>([a, b, c, d]: [V; 4]) -> [V; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { [a.add(b).add(c), b.sub(c), b.add(c).sub(d), d] }
     }
 }
 
-/// F(2, 5) at 0, 1, -1, 2, -1/2 and infinity: with a point and its negative inverse errors stay near those of the plain sum,
+/// The points 0, 1, -1, 2, -1/2 and infinity: with a point and its negative inverse errors stay near those of the plain sum,
 /// where 2 and -2 lose two more bits.
-#[derive(Clone, Copy)]
-pub(super) struct Five;
+///
+/// ```text
+///       1  3/2  -2   -3/2   1    0
+///       0  -1  -5/2  -1/2   1    0
+/// B^T = 0   1   1/2  -5/2   1    0
+///       0 -1/2  -1    1/2   1    0
+///       0   2   -1    -2    1    0
+///       0   1   3/2   -2  -3/2   1
+/// ```
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn six_differences<V: Lanes>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let [half, one_half, two] = [0.5, 1.5, 2.0].map(|factor| V::splat(factor));
+        let [across, over] = [b.sub(d), c.sub(e)];
+        // e - c, and the parts that the points 1 and -1 share.
+        let even = V::splat(0.0).sub(over);
+        let minus = V::splat(-2.0);
+        [
+            one_half.fma(across, minus.fma(c, a.add(e))),
+            V::splat(-2.5).fma(c, e.sub(b)).sub(half.mul(d)),
+            half.fma(c, V::splat(-2.5).fma(d, b.add(e))),
+            V::splat(-0.5).fma(across, even),
+            two.fma(across, even),
+            one_half.fma(over, minus.fma(d, b.add(f))),
+        ]
+    }
+}
 
-impl Points<6> for Five {
-    /// ```text
-    /// 1  3/2  -2   -3/2   1    0
-    /// 0  -1  -5/2  -1/2   1    0
-    /// 0   1   1/2  -5/2   1    0
-    /// 0 -1/2  -1    1/2   1    0
-    /// 0   2   -1    -2    1    0
-    /// 0   1   3/2   -2  -3/2   1
-    /// ```
+/// Inverse products of the distances of the points 1, -1, 2 and -1/2 from the others.
+const SCALES: [f32; 4] = [-1.0 / 3.0, 1.0 / 3.0, 1.0 / 15.0, -16.0 / 15.0];
+
+/// F(2, 5).
+#[derive(Clone, Copy)]
+pub(super) struct TwoFive;
+
+impl Points<6, 2> for TwoFive {
     #[inline(always)]
-    unsafe fn differences<V: Lanes>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
+    unsafe fn differences<V: Lanes>(d: [V; 6]) -> [V; 6] {
         // SAFETY: the caller's contract.
-        unsafe {
-            let [half, one_half, two] = [0.5, 1.5, 2.0].map(|factor| V::splat(factor));
-            let [across, over] = [b.sub(d), c.sub(e)];
-            // e - c, and the parts that the points 1 and -1 share.
-            let even = V::splat(0.0).sub(over);
-            let minus = V::splat(-2.0);
-            [
-                one_half.fma(across, minus.fma(c, a.add(e))),
-                V::splat(-2.5).fma(c, e.sub(b)).sub(half.mul(d)),
-                half.fma(c, V::splat(-2.5).fma(d, b.add(e))),
-                V::splat(-0.5).fma(across, even),
-                two.fma(across, even),
-                one_half.fma(over, minus.fma(d, b.add(f))),
-            ]
-        }
+        unsafe { six_differences(d) }
     }
 
     /// ```text
@@ -86,52 +219,125 @@ impl Points<6> for Five {
         // SAFETY: the caller's contract.
         unsafe {
             let first = a.add(b.add(c)).add(d.add(e));
-            [first, V::splat(2.0).fma(d, V::splat(-0.5).fma(e, b.sub(c).add(f)))]
+            [first, of_points([d, e], b.sub(c).add(f), 1)]
         }
     }
 
-    /// Rows of powers of the points, by the products of their distances.
     #[inline(always)]
-    fn weights([a, b, c, d, e, _]: [f32; 6]) -> [f32; 6] {
-        let (even, odd) = (a + c + e, b + d);
-        let two = a + 2.0 * b + 4.0 * c + 8.0 * d + 16.0 * e;
-        let half = 16.0 * a - 8.0 * b + 4.0 * c - 2.0 * d + e;
-        [a, (even + odd) * (-1.0 / 3.0), (even - odd) * (1.0 / 3.0), two * (1.0 / 15.0), half * (-1.0 / 15.0), e]
-    }
-}
-
-/// F(5, 2), where the window and the outputs change sides.
-impl Five {
-    /// `G g` of two elements.
-    ///
-    /// # Safety
-    /// The processor has the instructions of `V`.
-    #[inline(always)]
-    pub(super) unsafe fn spread<V: Lanes>([a, b]: [V; 2]) -> [V; 6] {
+    unsafe fn weights<V: Lanes>([a, b, c, d, e, _]: [V; 6]) -> [V; 6] {
         // SAFETY: the caller's contract.
         unsafe {
-            let [third, fifteenth] = [1.0 / 3.0, 1.0 / 15.0].map(|factor| V::splat(factor));
+            let [one, minus, two, half] = SCALES.map(|factor| V::splat(factor));
+            let (even, odd) = (a.add(c).add(e), b.add(d));
+            let [of_two, of_half] = [powers([a, b, c, d, e], 2.0), powers([a, b, c, d, e], -0.5)];
+            [a, one.mul(even.add(odd)), minus.mul(even.sub(odd)), two.mul(of_two), half.mul(of_half), e]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn spread<V: Lanes>([a, b]: [V; 2]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let [one, minus, two, half] = SCALES.map(|factor| V::splat(factor));
+            let [of_two, of_half] = [powers([a, b], 2.0), powers([a, b], -0.5)];
+            [a, one.mul(a.add(b)), minus.mul(a.sub(b)), two.mul(of_two), half.mul(of_half), b]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn window<V: Lanes>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (even, odd) = (b.add(c), b.sub(c));
+            let first = a.add(even).add(d.add(e));
             [
-                a,
-                V::splat(-1.0 / 3.0).mul(a.add(b)),
-                third.mul(a.sub(b)),
-                fifteenth.mul(V::splat(2.0).fma(b, a)),
-                V::splat(-16.0 / 15.0).mul(V::splat(-0.5).fma(b, a)),
-                b,
+                first,
+                of_points([d, e], odd, 1),
+                of_points([d, e], even, 2),
+                of_points([d, e], odd, 3),
+                of_points([d, e], even, 4).add(f),
+                f,
             ]
         }
     }
+}
 
-    /// `A^T m` of five outputs: powers of the points.
+/// F(4, 3).
+#[derive(Clone, Copy)]
+pub(super) struct FourThree;
+
+impl Points<6, 4> for FourThree {
     #[inline(always)]
-    pub(super) fn window([a, b, c, d, e, f]: [f32; 6]) -> [f32; 5] {
-        let (even, odd) = (b + c, b - c);
-        [
-            a + even + d + e,
-            odd + 2.0 * d - 0.5 * e,
-            even + 4.0 * d + 0.25 * e,
-            odd + 8.0 * d - 0.125 * e,
-            even + 16.0 * d + 0.0625 * e + f,
-        ]
+    unsafe fn differences<V: Lanes>(d: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe { six_differences(d) }
     }
+
+    /// ```text
+    /// 1  1   1  1    1   0
+    /// 0  1  -1  2  -1/2  0
+    /// 0  1   1  4   1/4  0
+    /// 0  1  -1  8  -1/8  1
+    /// ```
+    #[inline(always)]
+    unsafe fn totals<V: Lanes>([a, b, c, d, e, f]: [V; 6]) -> [V; 4] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (even, odd) = (b.add(c), b.sub(c));
+            let of = |to, power| of_points([d, e], to, power);
+            [a.add(even).add(d.add(e)), of(odd, 1), of(even, 2), of(odd, 3).add(f)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weights<V: Lanes>([a, b, c, ..]: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let [one, minus, two, half] = SCALES.map(|factor| V::splat(factor));
+            let even = a.add(c);
+            let [of_two, of_half] = [powers([a, b, c], 2.0), powers([a, b, c], -0.5)];
+            [a, one.mul(even.add(b)), minus.mul(even.sub(b)), two.mul(of_two), half.mul(of_half), c]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn spread<V: Lanes>([a, b, c, d]: [V; 4]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let [one, minus, two, half] = SCALES.map(|factor| V::splat(factor));
+            let (even, odd) = (a.add(c), b.add(d));
+            let [of_two, of_half] = [powers([a, b, c, d], 2.0), powers([a, b, c, d], -0.5)];
+            [a, one.mul(even.add(odd)), minus.mul(even.sub(odd)), two.mul(of_two), half.mul(of_half), d]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn window<V: Lanes>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (even, odd) = (b.add(c), b.sub(c));
+            let first = a.add(even).add(d.add(e));
+            [first, of_points([d, e], odd, 1), of_points([d, e], even, 2).add(f), f, f, f]
+        }
+    }
+}
+
+/// A polynomial at a point.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn powers<V: Lanes, const N: usize>(of: [V; N], point: f32) -> V {
+    // SAFETY: the caller's contract.
+    unsafe { of[..N - 1].iter().rfold(of[N - 1], |sum, value| sum.fma(V::splat(point), *value)) }
+}
+
+/// `to` and the values at 2 and -1/2 times a power of these points.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn of_points<V: Lanes>([two, half]: [V; 2], to: V, power: i32) -> V {
+    // SAFETY: the caller's contract.
+    unsafe { V::splat(2f32.powi(power)).fma(two, V::splat((-0.5f32).powi(power)).fma(half, to)) }
 }

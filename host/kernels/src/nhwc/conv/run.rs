@@ -5,6 +5,7 @@ use super::lanes::{Job, Lanes};
 use super::layout::{Fill, Source};
 use super::pack::Block;
 use super::plan::Plan;
+use super::points::{Method, with_points};
 use super::scratch::{scratch, zeroed_f64};
 use super::tile::{Finish, Line};
 use rayon::prelude::*;
@@ -133,8 +134,8 @@ impl Make<'_> {
         let plan = self.plan;
         // SAFETY: the caller's contract.
         unsafe {
-            if plan.winograd {
-                self.winograd::<V>(from, piece);
+            if let Some(method) = plan.winograd {
+                with_points!(method, P, SIDE, OUTS => self.winograd::<V, P, SIDE, OUTS>(from, piece));
             } else if plan.depthwise {
                 self.depthwise::<V>(from, piece);
             } else {
@@ -282,7 +283,8 @@ impl Plan {
     #[inline(always)]
     pub(super) unsafe fn copy<V: Lanes>(&self, source: Source, piece: Piece, to: *mut f32) -> From {
         let image = self.layout.image();
-        let missing = if self.winograd { (self.band - piece.rows) / 2 * 2 } else { self.band - piece.rows };
+        let whole = self.winograd.map_or(1, Method::outs);
+        let missing = (self.band - piece.rows) / whole * whole;
         let needed = self.layout.size[0] - missing * self.steps[0][0];
         let only = self.shape.window.kernel[0] == 1 && self.steps[0][0] > 1;
         for index in 0..piece.images {

@@ -1,53 +1,81 @@
 //! The weights of [`super::winograd`].
 
-use super::ConvShape;
+use super::lanes::{Job, Lanes};
 use super::plan::{Plan, Way};
-use super::points::{Five, Points, Three};
-use crate::simd;
+use super::points::{Points, with_points};
 use rayon::prelude::*;
-
-/// Fewer channels are faster by the definition: for a window of 3, for one of 5.
-const FEWEST: [usize; 2] = [64, 16];
-
-/// Whether the method is known to be faster.
-pub(super) fn pays(shape: &ConvShape) -> bool {
-    let w = &shape.window;
-    let fewest = match w.kernel {
-        [3, 3] => FEWEST[0],
-        [5, 5] => FEWEST[1],
-        _ => return false,
-    };
-    let small = w.stride == [1, 1] && w.dilation == [1, 1] && w.padding.iter().all(|p| *p < w.kernel[0]);
-    let tiles = shape.output.iter().all(|size| *size >= 4) && shape.input.iter().all(|size| *size >= 4);
-    small && tiles && shape.groups == 1 && shape.in_channels.min(shape.out_channels) >= fewest
-}
+use std::marker::PhantomData;
 
 /// `G g G^T` of each pair of channels as `[block][place][source channel][lane]`.
 pub(super) fn pack(plan: &Plan, weights: &[f32], to: &mut [f32]) {
-    if plan.shape.window.kernel == [3, 3] {
-        pack_by::<Three, 4>(plan, weights, to);
-    } else {
-        pack_by::<Five, 6>(plan, weights, to);
+    let Some(method) = plan.winograd else { return };
+    with_points!(method, P, SIDE, OUTS => pack_by::<P, SIDE, OUTS>(plan, weights, to));
+}
+
+fn pack_by<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize>(plan: &Plan, weights: &[f32], to: &mut [f32]) {
+    let len = SIDE * SIDE * plan.taken() * 2 * plan.level.lanes();
+    to.par_chunks_mut(len).enumerate().for_each(|(block, to)| {
+        let points = PhantomData::<P>;
+        // SAFETY: the level is the processor's; the block holds whole vectors.
+        unsafe { plan.level.run(Block::<P, SIDE, OUTS> { plan, weights, block, to, points }) }
+    });
+}
+
+/// The destination channels of two vectors, maybe of one in the end.
+struct Block<'a, P, const SIDE: usize, const OUTS: usize> {
+    plan: &'a Plan,
+    weights: &'a [f32],
+    block: usize,
+    to: &'a mut [f32],
+    points: PhantomData<P>,
+}
+
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Block<'_, P, SIDE, OUTS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let (plan, window) = (self.plan, SIDE + 1 - OUTS);
+        let (taken, first) = (plan.taken(), 2 * V::N * self.block);
+        let width = self.to.len() / (SIDE * SIDE * taken);
+        let mut windows = [[0.0; MOST]; WINDOW];
+        let mut kept = [[[[0.0; MOST]; TOGETHER]; SIDE]; SIDE];
+        // SAFETY: the processor has the level.
+        let mut half = [[unsafe { V::splat(0.0) }; SIDE]; SIDE];
+        for from in (0..taken).step_by(TOGETHER) {
+            let count = TOGETHER.min(taken - from);
+            for channel in 0..count {
+                for lane in 0..width.min(plan.made() - first) {
+                    gather(plan, self.weights, [first + lane, from + channel], lane, &mut windows);
+                }
+                for lane in (0..width).step_by(V::N) {
+                    // SAFETY: windows and places have `MOST` lanes.
+                    unsafe {
+                        for x in 0..window {
+                            let mut column = [V::splat(0.0); SIDE];
+                            for (y, value) in column.iter_mut().enumerate().take(window) {
+                                *value = V::load(windows[y * window + x][lane..].as_ptr());
+                            }
+                            half.iter_mut().zip(P::weights(column)).for_each(|(row, value)| row[x] = value);
+                        }
+                        for (row, kept) in half.iter().zip(&mut kept) {
+                            for (value, kept) in P::weights(*row).into_iter().zip(kept) {
+                                value.store(kept[channel][lane..].as_mut_ptr());
+                            }
+                        }
+                    }
+                }
+            }
+            for (place, kept) in kept.iter().flatten().enumerate() {
+                let to = self.to[(place * taken + from) * width..].chunks_exact_mut(width);
+                to.zip(&kept[..count]).for_each(|(to, kept)| to.copy_from_slice(&kept[..width]));
+            }
+        }
     }
 }
 
-fn pack_by<P: Points<SIDE>, const SIDE: usize>(plan: &Plan, weights: &[f32], to: &mut [f32]) {
-    let (lanes, places) = (2 * plan.level.lanes(), SIDE * SIDE);
-    let taken = plan.taken();
-    to.par_chunks_mut(places * taken * lanes).enumerate().for_each(|(block, to)| {
-        let (first, width) = (block * lanes, to.len() / (places * taken));
-        for channel in 0..taken {
-            let mut windows = [[0.0; MOST]; WINDOW];
-            for lane in 0..width.min(plan.made() - first) {
-                gather(plan, weights, [first + lane, channel], lane, &mut windows);
-            }
-            let places = simd(|| transform_weights::<P, SIDE>(&windows));
-            for (place, values) in places.iter().flatten().enumerate() {
-                to[(place * taken + channel) * width..][..width].copy_from_slice(&values[..width]);
-            }
-        }
-    });
-}
+/// Source channels whose places are written together, since places lie far apart.
+const TOGETHER: usize = 4;
 
 /// Lanes of a block at most.
 const MOST: usize = 32;
@@ -70,34 +98,10 @@ fn gather(plan: &Plan, weights: &[f32], [made, taken]: [usize; 2], lane: usize, 
     }
 }
 
-#[inline(always)]
-fn transform_weights<P: Points<SIDE>, const SIDE: usize>(
-    windows: &[[f32; MOST]; WINDOW],
-) -> [[[f32; MOST]; SIDE]; SIDE] {
-    let mut places = [[[0.0; MOST]; SIDE]; SIDE];
-    for lane in 0..MOST {
-        let mut columns = [[0.0; SIDE]; SIDE];
-        for (x, column) in columns.iter_mut().enumerate().take(SIDE - 1) {
-            let mut window = [0.0; SIDE];
-            for (y, value) in window.iter_mut().enumerate().take(SIDE - 1) {
-                *value = windows[y * (SIDE - 1) + x][lane];
-            }
-            *column = P::weights(window);
-        }
-        for y in 0..SIDE {
-            let line = P::weights(columns.map(|column| column[y]));
-            for x in 0..SIDE {
-                places[y][x][lane] = line[x];
-            }
-        }
-    }
-    places
-}
-
 impl Plan {
     /// Floats of [`pack`].
     pub(super) fn winograd_len(&self) -> usize {
-        let places: usize = self.shape.window.kernel.iter().map(|size| size + 1).product();
+        let places = self.winograd.map_or(0, |method| method.side() * method.side());
         places * self.taken() * self.made().next_multiple_of(self.level.lanes())
     }
 }

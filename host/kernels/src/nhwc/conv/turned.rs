@@ -1,8 +1,8 @@
-//! The gradient of the weights of a 5x5 window by Winograd's F(5x5, 2x2): 36 products a pair of channels instead of 100 for
-//! four pixels of the output's gradient.
+//! The gradient of the weights by Winograd's method: F(3x3, 4x4) takes 36 products a pair of channels for sixteen pixels of the
+//! output's gradient instead of 144. Likewise F(3x3, 2x2) and F(5x5, 2x2) take 16 instead of 36 and 36 instead of 100 for four.
 //!
 //! ```text
-//! dW = A^T [sum over tiles of (G dy G^T) * (B^T d B)] A      d 6x6 of the input, dy 2x2, dW 5x5
+//! dW = A^T [sum over tiles of (G dy G^T) * (B^T d B)] A      d 6x6 (4x4) of the input, dy 4x4 (2x2), dW as the window
 //! ```
 //! The window and the outputs of [`super::winograd`] change sides. Sums over tiles are a matrix product for each place of `d`.
 
@@ -10,21 +10,30 @@ use super::ConvShape;
 use super::lanes::{Job, Lanes};
 use super::layout::{Fill, Layout, Source};
 use super::patch::Patch;
-use super::points::{Five, Points};
+use super::points::{Method, Points, with_points};
 use super::run::Shared;
 use super::scratch::scratch;
 use crate::nhwc::Level;
 use crate::simd;
 use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
-const SIDE: usize = 6;
-const PLACES: usize = SIDE * SIDE;
+/// Tiles whose transforms a thread holds at once, about: with its sums they should stay in the second-level cache.
+const HELD: usize = 32;
 
-/// Tiles whose transforms are held at once, about: with the sums of a place they should stay in the second-level cache.
-const HELD: usize = 64;
-
-/// Units that are held at once, about, so that threads share them.
+/// Units that are held at once, about, where threads share them.
 const UNITS: usize = 4;
+
+/// Floats of the sums above which threads share them instead of the batch.
+const LEAST: usize = 1 << 18;
+
+/// Tiles of a chunk at least, so that sums of chunks are little work beside those of tiles.
+const EACH: usize = 64;
+
+/// Floats of the sums of all chunks together.
+const PARTIAL: usize = 2 << 20;
 
 /// Tiles that are summed before the sums go to memory: their transforms should stay in the first-level cache.
 const TILES: usize = 128;
@@ -32,7 +41,7 @@ const TILES: usize = 128;
 /// Output channels that are brought back together.
 const LANES: usize = 16;
 
-/// How tiles are cut into units: some rows of tiles of one image.
+/// How tiles are cut into units, some rows of tiles of one image, and how many units are held at once.
 #[derive(Clone, Copy)]
 struct Cut {
     /// Rows and columns of tiles of an image.
@@ -41,13 +50,22 @@ struct Cut {
     strip: usize,
     /// Units of an image.
     units: usize,
+    /// Units that are held.
+    held: usize,
 }
 
 impl Cut {
-    fn new(shape: &ConvShape) -> Cut {
-        let across = shape.output.map(|size| size.div_ceil(2));
-        let strip = (HELD / UNITS / across[1]).clamp(1, across[0]);
-        Cut { across, strip, units: across[0].div_ceil(strip) }
+    /// About `tiles` are held, in `units`.
+    fn new(shape: &ConvShape, outs: usize, tiles: usize, units: usize) -> Cut {
+        let across = shape.output.map(|size| size.div_ceil(outs));
+        let strip = (tiles / units / across[1]).clamp(1, across[0]);
+        let held = (tiles / (strip * across[1])).clamp(1, (shape.batch * across[0].div_ceil(strip)).max(1));
+        Cut { across, strip, units: across[0].div_ceil(strip), held }
+    }
+
+    /// Tiles that are held at most.
+    fn tiles(&self) -> usize {
+        self.held * self.strip * self.across[1]
     }
 
     /// Image, first row of tiles, rows of tiles.
@@ -64,81 +82,154 @@ impl Cut {
 }
 
 #[derive(Clone, Copy)]
-struct Turned<'a> {
+struct Turned<'a, P, const SIDE: usize, const OUTS: usize> {
+    level: Level,
     shape: &'a ConvShape,
     cut: Cut,
     /// Input, gradient of the output.
     sources: [Source<'a>; 2],
-    /// `[place][tile][channel]` of both.
-    values: [Shared<f32>; 2],
     /// Input channels; output channels, padded to whole vectors.
     channels: [usize; 2],
-    /// Tiles of a place.
-    tiles: usize,
+    points: PhantomData<P>,
+}
+
+/// Where sums go to.
+#[derive(Clone, Copy)]
+struct To {
+    /// `[place][tile][channel]` of the transforms of both sides.
+    values: [Shared<f32>; 2],
     /// `[place][input][output]`.
     total: Shared<f32>,
 }
 
 /// The gradient of the weights from the input and the gradient of the output, both checked.
-pub(super) fn weights(shape: &ConvShape, sources: [Source; 2], dw: &mut [f32]) {
-    let (level, cut) = (Level::current(), Cut::new(shape));
+pub(super) fn weights(method: Method, shape: &ConvShape, sources: [Source; 2], dw: &mut [f32]) {
+    with_points!(method, P, SIDE, OUTS => by::<P, SIDE, OUTS>(shape, sources, dw));
+}
+
+fn by<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize>(
+    shape: &ConvShape,
+    sources: [Source; 2],
+    dw: &mut [f32],
+) {
+    let level = Level::current();
     let channels = [shape.in_channels, shape.out_channels.next_multiple_of(level.lanes())];
-    let units = shape.batch * cut.units;
-    let held = (HELD / (cut.strip * cut.across[1])).clamp(1, units.max(1));
-    let tiles = held * cut.strip * cut.across[1];
-    let [of_x, of_dy] = channels.map(|channels| PLACES * tiles * channels);
-    scratch(PLACES * channels[0] * channels[1], |total| {
-        total.fill(0.0);
+    let len = SIDE * SIDE * channels[0] * channels[1];
+    let of = |cut| Turned::<P, SIDE, OUTS> { level, shape, cut, sources, channels, points: PhantomData };
+    if len > LEAST {
+        let turned = of(Cut::new(shape, OUTS, UNITS * HELD / 2, UNITS));
+        scratch(len, |total| {
+            turned.by_places(total);
+            turned.deliver(total, dw);
+        });
+    } else {
+        let turned = of(Cut::new(shape, OUTS, HELD, 1));
+        let (tiles, units) = (turned.cut.before(shape.batch * turned.cut.units), shape.batch * turned.cut.units);
+        let chunks = (PARTIAL / len).min(tiles / EACH).clamp(4, 16).min(units.max(1));
+        scratch(chunks * len, |partial| {
+            turned.by_chunks(chunks, partial);
+            let (total, others) = partial.split_at_mut(len);
+            for chunk in others.chunks_exact(len) {
+                simd(|| total.iter_mut().zip(chunk).for_each(|(total, value)| *total += *value));
+            }
+            turned.deliver(total, dw);
+        });
+    }
+}
+
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Turned<'_, P, SIDE, OUTS> {
+    /// Runs `task` on memory for the transforms of the units that are held.
+    fn with_values(&self, task: impl FnOnce([Shared<f32>; 2])) {
+        let [of_x, of_dy] = self.channels.map(|channels| SIDE * SIDE * self.cut.tiles() * channels);
         scratch(of_x + of_dy, |values| {
             let (x, dy) = values.split_at_mut(of_x);
-            let values = [x, dy].map(|values| Shared(values.as_mut_ptr()));
-            let turned = Turned { shape, cut, sources, values, channels, tiles, total: Shared(total.as_mut_ptr()) };
-            for first in (0..units).step_by(held) {
-                let end = (first + held).min(units);
-                (first..end).into_par_iter().for_each(|unit| {
-                    // SAFETY: the caller checked the sources; each unit writes tiles of its own.
-                    unsafe { level.run(Spread { turned, first, unit }) };
-                });
-                let count = cut.before(end) - cut.before(first);
-                (0..PLACES).into_par_iter().for_each(|place| {
-                    // SAFETY: transforms of `count` tiles are there; each place has sums of its own.
-                    unsafe { level.run(Sum { turned, place, count }) };
-                });
+            task([x, dy].map(|values| Shared(values.as_mut_ptr())));
+        });
+    }
+
+    /// Each chunk of the batch sums for itself.
+    fn by_chunks(self, chunks: usize, partial: &mut [f32]) {
+        let (units, len) = (self.shape.batch * self.cut.units, partial.len() / chunks);
+        partial.par_chunks_mut(len).enumerate().for_each(|(chunk, total)| {
+            total.fill(0.0);
+            let [from, to] = [chunk, chunk + 1].map(|chunk| chunk * units / chunks);
+            self.with_values(|values| {
+                let target = To { values, total: Shared(total.as_mut_ptr()) };
+                for first in (from..to).step_by(self.cut.held) {
+                    let end = (first + self.cut.held).min(to);
+                    // SAFETY: the caller checked the sources; the memory is the chunk's own.
+                    unsafe {
+                        (first..end).for_each(|unit| self.spread(target, first, unit));
+                        (0..SIDE * SIDE).for_each(|place| self.sum(target, first..end, place));
+                    }
+                }
+            });
+        });
+    }
+
+    /// Threads share the transforms, then the places.
+    fn by_places(self, total: &mut [f32]) {
+        let units = self.shape.batch * self.cut.units;
+        total.fill(0.0);
+        self.with_values(|values| {
+            let target = To { values, total: Shared(total.as_mut_ptr()) };
+            for first in (0..units).step_by(self.cut.held) {
+                let end = (first + self.cut.held).min(units);
+                // SAFETY: the caller checked the sources; each unit writes tiles of its own, each place has its own sums.
+                (first..end).into_par_iter().for_each(|unit| unsafe { self.spread(target, first, unit) });
+                // SAFETY: as above.
+                (0..SIDE * SIDE).into_par_iter().for_each(|place| unsafe { self.sum(target, first..end, place) });
             }
         });
-        deliver(shape, channels, total, dw);
-    });
+    }
+
+    /// # Safety
+    /// Lengths of the sources are those of the shape; `to` holds the unit's tiles.
+    unsafe fn spread(self, to: To, first: usize, unit: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.level.run(Spread { turned: self, to, first, unit }) }
+    }
+
+    /// # Safety
+    /// `to` holds the transforms of the units, and the sums of the place.
+    unsafe fn sum(self, to: To, units: Range<usize>, place: usize) {
+        let count = self.cut.before(units.end) - self.cut.before(units.start);
+        // SAFETY: the caller's contract.
+        unsafe { self.level.run(Sum { turned: self, to, place, count }) }
+    }
 }
 
 /// Transforms of a unit.
-struct Spread<'a> {
-    turned: Turned<'a>,
+struct Spread<'a, P, const SIDE: usize, const OUTS: usize> {
+    turned: Turned<'a, P, SIDE, OUTS>,
+    to: To,
     first: usize,
     unit: usize,
 }
 
-impl Job for Spread<'_> {
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Spread<'_, P, SIDE, OUTS> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
-        let Turned { shape, cut, sources, channels, tiles, values, .. } = self.turned;
+        let Turned { shape, cut, sources, channels, .. } = self.turned;
+        let (values, tiles) = (self.to.values, cut.tiles());
         let [image, row, rows] = cut.unit(self.unit);
         let at = cut.before(self.unit) - cut.before(self.first);
-        let columns = 2 * cut.across[1];
+        let columns = OUTS * cut.across[1];
         let side = |channels: usize, beyond: usize, before: [usize; 2]| Layout {
             groups: 1,
             channels,
             cell: channels,
-            size: [2 * rows + beyond, columns + beyond],
+            size: [OUTS * rows + beyond, columns + beyond],
             before,
         };
-        let layouts = [side(channels[0], SIDE - 2, shape.window.padding), side(shape.out_channels, 0, [0; 2])];
+        let layouts = [side(channels[0], SIDE - OUTS, shape.window.padding), side(shape.out_channels, 0, [0; 2])];
         for (which, size) in [shape.input, shape.output].into_iter().enumerate() {
             let (layout, source) = (&layouts[which], sources[which]);
             scratch(layout.image(), |copy| {
                 let to = copy.as_mut_ptr();
-                let fill = Fill { source, layout, image, size, first: 2 * row, rows: layout.size[0], step: 1, to };
+                let fill = Fill { source, layout, image, size, first: OUTS * row, rows: layout.size[0], step: 1, to };
                 // SAFETY: the copy holds the rows, the source has the image.
                 unsafe { V::call(fill) };
                 let tiles = Tiles {
@@ -152,9 +243,9 @@ impl Job for Spread<'_> {
                 // SAFETY: the tiles lie in the copy, their transforms in the memory of the unit.
                 unsafe {
                     if which == 0 {
-                        V::call(Transform::<SIDE>(tiles));
+                        V::call(Transform::<OfInput<P, OUTS>, SIDE, SIDE, OUTS>(tiles, PhantomData));
                     } else {
-                        V::call(Transform::<2>(tiles));
+                        V::call(Transform::<OfGradient<P>, OUTS, SIDE, OUTS>(tiles, PhantomData));
                     }
                 }
             });
@@ -162,26 +253,32 @@ impl Job for Spread<'_> {
     }
 }
 
-/// The transform of one dimension of a tile of input (6), or of the output's gradient (2).
-trait Along<const FROM: usize> {
+/// The transform of one dimension of a tile.
+trait Along<const FROM: usize, const SIDE: usize> {
     /// # Safety
     /// The processor has the instructions of `V`.
     unsafe fn along<V: Lanes>(values: [V; FROM]) -> [V; SIDE];
 }
 
-impl Along<SIDE> for Five {
+/// Of the input.
+struct OfInput<P, const OUTS: usize>(PhantomData<P>);
+
+/// Of the output's gradient.
+struct OfGradient<P>(PhantomData<P>);
+
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Along<SIDE, SIDE> for OfInput<P, OUTS> {
     #[inline(always)]
     unsafe fn along<V: Lanes>(values: [V; SIDE]) -> [V; SIDE] {
         // SAFETY: the caller's contract.
-        unsafe { Five::differences(values) }
+        unsafe { P::differences(values) }
     }
 }
 
-impl Along<2> for Five {
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Along<OUTS, SIDE> for OfGradient<P> {
     #[inline(always)]
-    unsafe fn along<V: Lanes>(values: [V; 2]) -> [V; SIDE] {
+    unsafe fn along<V: Lanes>(values: [V; OUTS]) -> [V; SIDE] {
         // SAFETY: the caller's contract.
-        unsafe { Five::spread(values) }
+        unsafe { P::spread(values) }
     }
 }
 
@@ -199,12 +296,11 @@ struct Tiles {
     padded: usize,
 }
 
-/// Transforms squares of this many pixels a side.
-struct Transform<const FROM: usize>(Tiles);
+/// Transforms squares of `FROM` pixels a side, `OUTS` apart.
+struct Transform<A, const FROM: usize, const SIDE: usize, const OUTS: usize>(Tiles, PhantomData<A>);
 
-impl<const FROM: usize> Job for Transform<FROM>
-where
-    Five: Along<FROM>,
+impl<A: Along<FROM, SIDE>, const FROM: usize, const SIDE: usize, const OUTS: usize> Job
+    for Transform<A, FROM, SIDE, OUTS>
 {
     type Output = ();
 
@@ -216,7 +312,7 @@ where
                 for channel in (0..padded).step_by(V::N) {
                     // SAFETY: the contract of `Spread`.
                     unsafe {
-                        let from = from.add(2 * y * line + 2 * x * cell + channel);
+                        let from = from.add(OUTS * y * line + OUTS * x * cell + channel);
                         let to = to.add((y * columns + x) * padded + channel);
                         let [read, written] = [channels, padded].map(|all| V::N.min(all - channel.min(all)));
                         if read == V::N {
@@ -231,25 +327,25 @@ where
     }
 }
 
-impl<const FROM: usize> Transform<FROM>
-where
-    Five: Along<FROM>,
-{
+impl<A: Along<FROM, SIDE>, const FROM: usize, const SIDE: usize, const OUTS: usize> Transform<A, FROM, SIDE, OUTS> {
     #[inline(always)]
     unsafe fn tile<V: Lanes, const FULL: bool>(&self, from: *const f32, read: usize, to: *mut f32, written: usize) {
         let [line, cell, place] = self.0.steps;
         // SAFETY: the contract of `Spread`.
         unsafe {
-            let mut half = [[V::splat(0.0); SIDE]; FROM];
-            for (column, half) in half.iter_mut().enumerate() {
+            let mut half = MaybeUninit::<[[V; FROM]; SIDE]>::uninit();
+            let rows = half.as_mut_ptr().cast::<[V; FROM]>();
+            for column in 0..FROM {
                 let mut values = [V::splat(0.0); FROM];
                 for (row, value) in values.iter_mut().enumerate() {
                     *value = super::layout::load::<V, FULL>(from.add(row * line + column * cell), read);
                 }
-                *half = Five::along(values);
+                for (row, value) in A::along(values).into_iter().enumerate() {
+                    rows.add(row).cast::<V>().add(column).write(value);
+                }
             }
             for row in 0..SIDE {
-                for (column, value) in Five::along(half.map(|column| column[row])).into_iter().enumerate() {
+                for (column, value) in A::along(rows.add(row).read()).into_iter().enumerate() {
                     let to = to.add((row * SIDE + column) * place);
                     if FULL { value.store(to) } else { value.store_some(to, written) }
                 }
@@ -259,18 +355,20 @@ where
 }
 
 /// Sums over tiles of a place.
-struct Sum<'a> {
-    turned: Turned<'a>,
+struct Sum<'a, P, const SIDE: usize, const OUTS: usize> {
+    turned: Turned<'a, P, SIDE, OUTS>,
+    to: To,
     place: usize,
     count: usize,
 }
 
-impl Job for Sum<'_> {
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Sum<'_, P, SIDE, OUTS> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
-        let Turned { values, channels: [ins, outs], tiles, total, .. } = self.turned;
+        let Turned { channels: [ins, outs], cut, .. } = self.turned;
+        let (To { values, total }, tiles) = (self.to, cut.tiles());
         for tile in (0..self.count).step_by(TILES) {
             let counts = [1, 1, TILES.min(self.count - tile)];
             for block in (0..outs).step_by(2 * V::N) {
@@ -291,39 +389,53 @@ impl Job for Sum<'_> {
     }
 }
 
-/// `A^T m A` of each pair of channels, as `[C_out, C_in, 5, 5]`.
-fn deliver(shape: &ConvShape, [ins, outs]: [usize; 2], total: &[f32], dw: &mut [f32]) {
-    let taps = (SIDE - 1) * (SIDE - 1);
-    dw.par_chunks_mut(LANES * ins * taps).enumerate().for_each(|(block, dw)| {
-        let (first, count) = (block * LANES, LANES.min(shape.out_channels - block * LANES));
-        for channel in 0..ins {
-            let mut places = [[0.0; LANES]; PLACES];
-            for (place, values) in places.iter_mut().enumerate() {
-                values[..count].copy_from_slice(&total[(place * ins + channel) * outs + first..][..count]);
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Turned<'_, P, SIDE, OUTS> {
+    /// `A^T m A` of each pair of channels, as `[C_out, C_in, kH, kW]`.
+    fn deliver(&self, total: &[f32], dw: &mut [f32]) {
+        let [ins, outs] = self.channels;
+        let window = SIDE + 1 - OUTS;
+        let taps = window * window;
+        dw.par_chunks_mut(LANES * ins * taps).enumerate().for_each(|(block, dw)| {
+            let (first, count) = (block * LANES, LANES.min(self.shape.out_channels - block * LANES));
+            for channel in 0..ins {
+                let mut places = [[[0.0; LANES]; SIDE]; SIDE];
+                for (place, values) in places.iter_mut().flatten().enumerate() {
+                    values[..count].copy_from_slice(&total[(place * ins + channel) * outs + first..][..count]);
+                }
+                // SAFETY: a vector has at most as many lanes as a place.
+                unsafe { self.level.run(Windows::<P, SIDE, OUTS>(&mut places, PhantomData)) };
+                for (lane, dw) in dw.chunks_exact_mut(ins * taps).enumerate() {
+                    for (tap, to) in dw[channel * taps..][..taps].iter_mut().enumerate() {
+                        *to = places[tap / window][tap % window][lane];
+                    }
+                }
             }
-            let windows = simd(|| windows(&places));
-            for (lane, dw) in dw.chunks_exact_mut(ins * taps).enumerate() {
-                let to = dw[channel * taps..][..taps].iter_mut();
-                to.zip(&windows).for_each(|(to, window)| *to = window[lane]);
-            }
-        }
-    });
+        });
+    }
 }
 
-#[inline(always)]
-fn windows(places: &[[f32; LANES]; PLACES]) -> [[f32; LANES]; 25] {
-    let mut out = [[0.0; LANES]; 25];
-    for lane in 0..LANES {
-        let mut rows = [[0.0; SIDE - 1]; SIDE];
-        for (y, row) in rows.iter_mut().enumerate() {
-            let mut line = [0.0; SIDE];
-            line.iter_mut().enumerate().for_each(|(x, value)| *value = places[y * SIDE + x][lane]);
-            *row = Five::window(line);
-        }
-        for x in 0..SIDE - 1 {
-            let column = Five::window(rows.map(|row| row[x]));
-            column.into_iter().enumerate().for_each(|(y, value)| out[y * (SIDE - 1) + x][lane] = value);
+/// Makes windows of places, in their first rows and columns.
+struct Windows<'a, P, const SIDE: usize, const OUTS: usize>(&'a mut [[[f32; LANES]; SIDE]; SIDE], PhantomData<P>);
+
+impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Windows<'_, P, SIDE, OUTS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let places = self.0.as_mut_ptr().cast::<f32>();
+        // SAFETY: rows, columns and lanes lie in the places.
+        unsafe {
+            let at = |y: usize, x: usize, lane: usize| places.add((y * SIDE + x) * LANES + lane);
+            for lane in (0..LANES).step_by(V::N) {
+                for y in 0..SIDE {
+                    let row = P::window(std::array::from_fn(|x| V::load(at(y, x, lane))));
+                    row.into_iter().enumerate().for_each(|(x, value)| value.store(at(y, x, lane)));
+                }
+                for x in 0..SIDE + 1 - OUTS {
+                    let column = P::window(std::array::from_fn(|y| V::load(at(y, x, lane))));
+                    column.into_iter().enumerate().for_each(|(y, value)| value.store(at(y, x, lane)));
+                }
+            }
         }
     }
-    out
 }

@@ -6,6 +6,7 @@ use super::drive::with_make;
 use super::lanes::{Job, Lanes};
 use super::layout::Source;
 use super::plan::{Plan, Way};
+use super::points::Method;
 use super::run::{Cut, Make, Shared, add_in_order};
 use super::scratch::{scratch, zeroed_f64};
 use super::{ConvShape, DataGrad, turned, wide};
@@ -16,16 +17,16 @@ use super::{ConvShape, DataGrad, turned, wide};
 pub(super) fn backward(shape: &ConvShape, [x, dy]: [Source; 2], data: Option<DataGrad>, dw: &mut [f32]) {
     assert_eq!(dw.len(), shape.weights_len(), "convolution: length of the weights' gradient");
     match data {
-        None => {
-            let plan = Plan::bare(Level::current(), shape, Way::Back);
-            fused(&plan, shape.batch, [x, dy], None, None, dw);
-        }
+        None => match Method::of(shape) {
+            Some(method) => turned::weights(method, shape, [x, dy], dw),
+            None => fused(&Plan::bare(Level::current(), shape, Way::Back), shape.batch, [x, dy], None, None, dw),
+        },
         Some(data) => {
             let plan = data.packed.plan(shape, Way::Back);
-            if plan.winograd && shape.window.kernel == [5, 5] {
+            if let Some(method) = plan.winograd {
                 // SAFETY: `with_make` checked the destination, the caller the source.
                 with_make(plan, shape.batch, data, |make, sums| unsafe { make.all(dy, shape.batch, sums) });
-                return turned::weights(shape, [x, dy], dw);
+                return turned::weights(method, shape, [x, dy], dw);
             }
             with_make(plan, shape.batch, data, |make, sums| {
                 fused(plan, shape.batch, [x, dy], Some(make), sums, dw);
