@@ -52,7 +52,7 @@ impl<'a> Clip<'a> {
             let terms =
                 found.taps[&point].iter().zip(&targets).map(&mut term).collect::<candle_core::Result<Vec<_>>>()?;
             let store = record.gradients(&terms)?;
-            let gradients = found.tape.ok_or("ran on candle")?.backward(&store)?;
+            let gradients = found.tape.ok_or("ran on candle")?.spend(&store)?;
             std::hint::black_box(gradients);
             Ok(())
         })

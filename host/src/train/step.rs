@@ -173,11 +173,12 @@ impl<'a> Stepper<'a> {
         }
         if norms {
             for (term, value) in terms.iter().zip(&mut report.terms[first..]) {
-                let gradients = self.gradients(phase, &walk, std::slice::from_ref(term), cache)?;
+                let gradients = self.gradients(phase, &walk, std::slice::from_ref(term), cache, false)?;
                 value.gradient_norm = Some(optim::norm(gradients.values())?);
             }
         }
-        let gradients = self.gradients(phase, &walk, &terms, cache)?;
+        let renewed = into_model && update || index + 1 == self.stage.phases.len();
+        let gradients = self.gradients(phase, &walk, &terms, cache, renewed)?;
         drop((walk, terms));
         self.update(index, phase, gradients, lr_factor, update)?;
         for change in &staged {
@@ -197,16 +198,18 @@ impl<'a> Stepper<'a> {
         Ok(())
     }
 
-    /// Gradients of the parameters that the phase updates, of a sum of weighted terms.
+    /// Gradients of the parameters that the phase updates, of a sum of weighted terms; `last` where no later phase goes over these
+    /// passes.
     fn gradients(
         &self,
         phase: &PhasePlan,
         walk: &Walk,
         terms: &[(Tensor, f64)],
         cache: &Cache,
+        last: bool,
     ) -> Result<Gradients, TrainError> {
         let tapes = cache.values().filter_map(|forward| forward.tape.as_ref());
-        let (of_parts, of_tapes) = walk.gradients(terms, tapes)?;
+        let (of_parts, of_tapes) = walk.gradients(terms, tapes, last)?;
         let mut gradients = Gradients::new();
         for member in phase.updates.iter().flat_map(|group| self.optimizers[*group].members()) {
             let Some(entry) = member.set.get(&member.name) else { continue };

@@ -34,11 +34,12 @@ impl Walk {
         }
     }
 
-    /// Gradients of variables and of the networks' parameters, of the sum of weighted terms.
+    /// Gradients of variables and of the networks' parameters, of the sum of weighted terms. `last` for the networks' tapes.
     pub(super) fn gradients<'t>(
         &self,
         terms: &[(Tensor, f64)],
         tapes: impl Iterator<Item = &'t Rc<Tape>>,
+        last: bool,
     ) -> Result<(Gradients, Vec<ParamGrad>), TrainError> {
         let weighted = terms.iter().filter(|(_, weight)| *weight != 0.0);
         let of_parts = match &self.record {
@@ -58,7 +59,7 @@ impl Walk {
         };
         let mut of_tapes = vec![];
         for tape in tapes {
-            of_tapes.extend(tape.backward(&of_parts)?);
+            of_tapes.extend(if last { tape.spend(&of_parts) } else { tape.backward(&of_parts) }?);
         }
         Ok((of_parts, of_tapes))
     }

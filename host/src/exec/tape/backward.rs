@@ -110,13 +110,16 @@ pub(super) struct Backward<'a> {
 
 impl<'a> Backward<'a> {
     /// Walks back from the tapped points that `store` has gradients of, from the last frame to the first.
-    pub(super) fn run(tape: &'a Tape, store: &'a Gradients) -> Result<Vec<ParamGrad>> {
+    pub(super) fn run(tape: &'a Tape, store: &'a Gradients, spend: bool) -> Result<Vec<ParamGrad>> {
+        if tape.spent.replace(spend) {
+            candle_core::bail!("went back already");
+        }
         let (mut found, mut sums, mut carried, mut behind) = (vec![], Sums::new(), Carried::new(), Handed::new());
         for frame in tape.frames.iter().rev() {
             let (params, slots, left) = (&tape.params, frame.nodes.iter().map(|_| None).collect(), frame.readers());
             let (carries, before) = (Carried::new(), Handed::new());
             let mut cx = Backward { params, frame, slots, left, found, sums, carried, behind, carries, before, store };
-            cx.walk()?;
+            cx.walk(spend)?;
             (found, sums, carried, behind) = (cx.found, cx.sums, cx.carries, cx.before);
         }
         for (name, (shape, values)) in sums {
@@ -126,7 +129,7 @@ impl<'a> Backward<'a> {
         Ok(found)
     }
 
-    fn walk(&mut self) -> Result<()> {
+    fn walk(&mut self, spend: bool) -> Result<()> {
         for name in [HIDDEN, NEXT] {
             let layers: Vec<usize> =
                 self.behind.keys().filter(|(_, known)| *known == name).map(|(layer, _)| *layer).collect();
@@ -142,13 +145,18 @@ impl<'a> Backward<'a> {
                 self.put(*layer, buffer);
             }
         }
-        for (index, node) in self.frame.nodes.iter().enumerate().rev() {
-            let Some(node) = node else { continue };
+        for (index, place) in self.frame.nodes.iter().enumerate().rev() {
+            let kept = place.borrow();
+            let Some(node) = kept.as_ref() else { continue };
             match self.slots[index].take() {
                 Some(slot) => node.back.back(slot, self)?,
                 None => node.back.back_from_state(self)?,
             }
             node.inputs.iter().for_each(|input| self.left[*input] -= 1);
+            drop(kept);
+            if spend {
+                place.take();
+            }
         }
         Ok(())
     }

@@ -1,22 +1,21 @@
-//! Buffers that go round: a step allocates what the step before gave back.
+//! Buffers that go round: what a step gives back, the next one takes.
 
+use crate::exec::memory::{Arena, Piece};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 thread_local! {
-    static KEPT: RefCell<HashMap<usize, Vec<Vec<f32>>>> = RefCell::default();
+    static ARENA: RefCell<Arena> = RefCell::default();
 }
 
-/// Values of a point of the graph; back to the pool when dropped.
+/// Values of a point of the graph; their place is free again when dropped.
 #[derive(Debug)]
-pub(super) struct Buffer(Vec<f32>);
+pub(super) struct Buffer(Option<Piece>);
 
 impl Buffer {
     /// A buffer of unspecified values.
     pub(super) fn new(len: usize) -> Buffer {
-        let kept = KEPT.with_borrow_mut(|kept| kept.get_mut(&len).and_then(Vec::pop));
-        Buffer(kept.unwrap_or_else(|| vec![0.0; len]))
+        Buffer((len > 0).then(|| ARENA.with_borrow_mut(|arena| arena.take(len))))
     }
 
     pub(super) fn copy(values: &[f32]) -> Buffer {
@@ -25,29 +24,29 @@ impl Buffer {
         buffer
     }
 
-    /// Frees what the pool holds: other sizes come next.
+    /// Frees memory that no buffer holds: other sizes come next.
     pub(super) fn clear_pool() {
-        KEPT.with_borrow_mut(HashMap::clear);
+        ARENA.with_borrow_mut(Arena::clear);
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let values = std::mem::take(&mut self.0);
-        // Without a pool when the thread ends.
-        let _ = KEPT.try_with(|kept| kept.borrow_mut().entry(values.len()).or_default().push(values));
+        let Some(piece) = self.0.take() else { return };
+        // Without an arena when the thread ends.
+        let _ = ARENA.try_with(|arena| arena.borrow_mut().give_back(piece));
     }
 }
 
 impl Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
+        self.0.as_deref_mut().unwrap_or_default()
     }
 }

@@ -144,7 +144,8 @@ pub(super) fn gru(run: &mut Run<'_>, index: usize, width: usize, x: Value) -> Re
     let hidden = Rc::new(hidden);
     state::leave(run, index, &hidden);
     let shape = [x.shape[0], width];
-    let value = Value { shape: shape.as_slice().into(), raw: hidden, norm: None, activation: Activation::None };
+    let value =
+        Value { shape: shape.as_slice().into(), raw: hidden, norm: None, activation: Activation::None, remade: None };
     let held = Held::new(run, index, &x);
     Ok((value, Some(Box::new(Gru { index, width, gates, recurrent, before, x: held, products }))))
 }

@@ -4,6 +4,7 @@ use super::backward::{Back, Backward, Slot};
 use super::buffer::Buffer;
 use super::fold::Folded;
 use super::forward::{Made, Run};
+use super::remade::Later;
 use super::value::Value;
 use crate::graph::LayerKind;
 use crate::ops::native;
@@ -127,7 +128,7 @@ pub(super) fn run(run: &mut Run<'_>, index: usize, kind: &LayerKind, x: Value) -
     }
     let back = Convolution {
         geometry,
-        x,
+        x: x.later(),
         packs,
         below: run.below(index, 0),
         name: run.network.graph.layers[index].path.clone(),
@@ -138,7 +139,7 @@ pub(super) fn run(run: &mut Run<'_>, index: usize, kind: &LayerKind, x: Value) -
 
 struct Convolution {
     geometry: Geometry,
-    x: Value,
+    x: Later,
     packs: Rc<RefCell<Packs>>,
     below: Option<usize>,
     name: String,
@@ -156,10 +157,10 @@ struct Target {
 }
 
 impl Convolution {
-    fn target(&self, cx: &mut Backward<'_>) -> Option<Target> {
+    fn target(&self, x: &Value, cx: &mut Backward<'_>) -> Option<Target> {
         let layer = self.below?;
-        let norm = cx.norm_below(layer).map(|norm| (norm, vec![0.0; 2 * self.x.channels()]));
-        let (dx, accumulate) = cx.target(layer, self.x.raw.len());
+        let norm = cx.norm_below(layer).map(|norm| (norm, vec![0.0; 2 * x.channels()]));
+        let (dx, accumulate) = cx.target(layer, x.raw.len());
         Some(Target { layer, dx, accumulate, norm })
     }
 }
@@ -168,7 +169,8 @@ impl Back for Convolution {
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()> {
         let weight = format!("{}.weight", self.name);
         let Some(entry) = cx.params.get(&weight) else { candle_core::bail!("has no `weight`") };
-        let mut target = self.target(cx);
+        let x = self.x.now();
+        let mut target = self.target(&x, cx);
         let mut packs = self.packs.borrow_mut();
         let version = Some(cx.params.version());
         if target.is_some() && packs.backward_version != version {
@@ -180,14 +182,14 @@ impl Back for Convolution {
             packed: &packs.backward,
             dx: &mut target.dx,
             accumulate: target.accumulate,
-            below: target.norm.as_mut().map(|(_, sums)| Below { load: self.x.load(), sums }),
+            below: target.norm.as_mut().map(|(_, sums)| Below { load: x.load(), sums }),
         });
         let wanted = Wanted {
             data,
             weights: self.trained[0].then_some(&mut dw[..]),
             bias: self.trained[1].then_some(&mut db[..]),
         };
-        self.geometry.backward(self.x.load(), slot.grad(), wanted);
+        self.geometry.backward(x.load(), slot.grad(), wanted);
         drop(slot);
         match target {
             Some(Target { dx, norm: Some((norm, sums)), .. }) => cx.put_with_sums(norm, dx, sums),

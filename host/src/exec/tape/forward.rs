@@ -16,6 +16,7 @@ use crate::graph::{LayerKind, Source, parameter_name};
 use crate::ops::slices::read;
 use crate::ops::{Moment, ParamKind, Staged};
 use candle_core::{Result, Tensor};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use stillhouse_kernels::nhwc::Activation;
@@ -74,7 +75,8 @@ pub(crate) fn forward(
         out.taps.values_mut().for_each(|frames| frames.reverse());
     }
     out.keep_last_statistics();
-    out.tape = spec.track.then(|| Rc::new(Tape { params: network.params.clone(), frames: recorded }));
+    out.tape =
+        spec.track.then(|| Rc::new(Tape { params: network.params.clone(), frames: recorded, spent: Cell::new(false) }));
     Ok(out)
 }
 
@@ -357,7 +359,8 @@ impl<'a> Run<'a> {
             }
             self.out.taps.entry(point.clone()).or_default().push(tensor);
         }
-        let Run { nodes, norm_of, channels, out, states, memories, .. } = self;
+        let nodes = std::mem::take(&mut self.nodes).into_iter().map(RefCell::new).collect();
+        let Run { norm_of, channels, out, states, memories, .. } = self;
         Ok(((out, states, memories), Frame { nodes, leaves, norm_of, channels }))
     }
 }

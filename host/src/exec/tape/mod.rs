@@ -34,6 +34,7 @@ mod norm;
 mod pointwise;
 mod pool;
 mod record;
+mod remade;
 mod state;
 mod support;
 mod tokens;

@@ -3,6 +3,7 @@
 use super::backward::{Back, Backward, Slot, unique};
 use super::buffer::Buffer;
 use super::forward::{Made, Run};
+use super::remade::Later;
 use super::value::{Value, from_rows};
 use candle_core::Result;
 use std::rc::Rc;
@@ -77,19 +78,16 @@ fn channels_of(value: &Value) -> usize {
 }
 
 fn sum_of(run: &Run<'_>, index: usize, terms: [Value; 2], outer: Activation) -> Made {
-    let [a, b] = &terms;
-    let mut out = Buffer::new(a.raw.len());
-    apply(a.load(), Some(b.load()), outer, channels_of(a), &mut out);
-    let value = Value::stored(&a.shape, out);
+    let value = Value::sum(&terms, outer, run.spec.track);
     let below = (0..run.terms(index).len()).map(|at| run.below(index, at)).collect();
-    let back = Sum { terms: terms.clone(), outer, output: value.clone(), below };
+    let back = Sum { terms: terms.map(|term| term.later()), outer, output: value.later(), below };
     (value, Some(Box::new(back)))
 }
 
 struct Sum {
-    terms: [Value; 2],
+    terms: [Later; 2],
     outer: Activation,
-    output: Value,
+    output: Later,
     below: Vec<Option<usize>>,
 }
 
@@ -102,32 +100,29 @@ impl Sum {
         let mut dz = unique(slot.formed(channels));
         let mut sums = vec![0.0; 2 * channels];
         let is_norm = |term: &Value| term.norm.is_some() && term.activation == Activation::None;
-        let at = self.terms.iter().position(is_norm);
+        let terms = self.terms.each_ref().map(Later::now);
+        let at = terms.iter().position(is_norm);
         let told_by_output = match self.outer {
             Activation::Relu | Activation::Relu6 => true,
             Activation::LeakyRelu(slope) => slope > 0.0,
             _ => false,
         };
         if told_by_output {
-            let branch = at.map(|at| (&self.terms[at].raw[..], &mut sums[..]));
-            mask_by_output(&mut dz, &self.output.raw, self.outer, channels, branch);
+            let branch = at.map(|at| (&terms[at].raw[..], &mut sums[..]));
+            mask_by_output(&mut dz, &self.output.now().raw, self.outer, channels, branch);
             return (Rc::new(dz), at.map(|at| (at, sums)));
         }
         // The kernel wants the first term without an activation of its own.
         let first = at.unwrap_or(0);
-        let a = if self.terms[first].activation == Activation::None {
-            self.terms[first].clone()
-        } else {
-            self.terms[first].store()
-        };
-        mask_by_sum(&mut dz, a.load(), self.terms[1 - first].load(), self.outer, channels, &mut sums);
+        let a = if terms[first].activation == Activation::None { terms[first].clone() } else { terms[first].store() };
+        mask_by_sum(&mut dz, a.load(), terms[1 - first].load(), self.outer, channels, &mut sums);
         (Rc::new(dz), at.map(|at| (at, sums)))
     }
 }
 
 impl Back for Sum {
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()> {
-        let (dz, mut sums) = self.masked(slot, channels_of(&self.output));
+        let (dz, mut sums) = self.masked(slot, self.output.channels());
         for (at, below) in self.below.iter().enumerate() {
             let Some(below) = below else { continue };
             let of_norm = sums.take_if(|(of, _)| *of == at).map(|(_, sums)| sums);

@@ -4,6 +4,7 @@ use super::backward::{Back, Backward, ParamGrad};
 use crate::ops::ParamSet;
 use crate::ops::native::Gradients;
 use candle_core::{Result, Tensor};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -18,11 +19,13 @@ pub struct Tape {
     pub(super) params: Rc<ParamSet>,
     /// In the order in which they ran.
     pub(super) frames: Vec<Frame>,
+    /// Nothing is left to go back over.
+    pub(super) spent: Cell<bool>,
 }
 
 /// One run of the graph. Points are its layers, by index.
 pub(super) struct Frame {
-    pub(super) nodes: Vec<Option<Node>>,
+    pub(super) nodes: Vec<RefCell<Option<Node>>>,
     /// Points that parts read or islands start from, as the tensors that these read.
     pub(super) leaves: Vec<(usize, Tensor)>,
     /// The batch norm whose output, or whose output behind an activation, a point is.
@@ -40,9 +43,17 @@ impl Tape {
     /// Gradients of the trained parameters, from those of the tapped points in `store`.
     ///
     /// # Errors
-    /// A layer that runs on candle fails.
+    /// A layer that runs on candle fails, or the tape is spent.
     pub fn backward(&self, store: &Gradients) -> Result<Vec<ParamGrad>> {
-        Backward::run(self, store)
+        Backward::run(self, store, false)
+    }
+
+    /// [`Tape::backward`] for the last time: what a layer kept is free for gradients as soon as the layer has handed on its own.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`].
+    pub fn spend(&self, store: &Gradients) -> Result<Vec<ParamGrad>> {
+        Backward::run(self, store, true)
     }
 }
 
@@ -50,8 +61,9 @@ impl Frame {
     /// How many layers read each point, on the way to a gradient.
     pub(super) fn readers(&self) -> Vec<usize> {
         let mut readers = vec![0; self.nodes.len()];
-        let inputs = self.nodes.iter().flatten().flat_map(|node| &node.inputs);
-        inputs.for_each(|input| readers[*input] += 1);
+        for node in &self.nodes {
+            node.borrow().iter().flat_map(|node| &node.inputs).for_each(|input| readers[*input] += 1);
+        }
         readers
     }
 }

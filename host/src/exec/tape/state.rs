@@ -9,7 +9,6 @@ use candle_core::{Result, Var};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use stillhouse_kernels::nhwc::Activation;
 use stillhouse_kernels::recurrent::{LstmKept, lstm_backward, lstm_cell, lstm_forward, lstm_state};
 
 /// What the next frame reads, by layer.
@@ -141,8 +140,7 @@ pub(super) fn open(
         let (before, hidden) = (before.and_then(|before| before.kept), RefCell::default());
         Rc::new(Kept { width, gates, before, cell: RefCell::new(fixed.then(|| cell.clone())), fixed, hidden })
     });
-    let value =
-        |raw: &Rc<Buffer>| Value { shape: shape.into(), raw: raw.clone(), norm: None, activation: Activation::None };
+    let value = |raw: &Rc<Buffer>| Value { raw: raw.clone(), ..Value::stored(shape, Buffer::new(0)) };
     let leaf = tapped_cell(run, index, &value(&cell))?;
     run.memories.insert(index, Memory { hidden: hidden.clone(), cell: Some(cell), kept: kept.clone(), tracked: false });
     Ok((value(&hidden), kept.map(|kept| Frame { index, kept, leaf })))

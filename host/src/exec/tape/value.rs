@@ -1,6 +1,7 @@
 //! Values between layers: a buffer, channels last, and how it is read.
 
 use super::buffer::Buffer;
+use super::remade::Remade;
 use crate::ops::slices::read;
 use candle_core::{Device, Result, Tensor};
 use std::rc::Rc;
@@ -16,11 +17,13 @@ pub(super) struct Value {
     pub(super) raw: Rc<Buffer>,
     pub(super) norm: Option<Rc<Statistics>>,
     pub(super) activation: Activation,
+    /// How the buffer is made again, where the way back does not keep it.
+    pub(super) remade: Option<Rc<Remade>>,
 }
 
 impl Value {
     pub(super) fn stored(shape: &[usize], raw: Buffer) -> Value {
-        Value { shape: shape.into(), raw: Rc::new(raw), norm: None, activation: Activation::None }
+        Value { shape: shape.into(), raw: Rc::new(raw), norm: None, activation: Activation::None, remade: None }
     }
 
     pub(super) fn channels(&self) -> usize {
