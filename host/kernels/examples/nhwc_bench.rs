@@ -5,7 +5,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 use stillhouse_kernels::conv::Window;
-use stillhouse_kernels::loss::{RowGradient, cross_entropy, softened_divergence};
 use stillhouse_kernels::nhwc::activation::{
     activation_backward, activation_forward, gate_backward, gate_forward, scaled,
 };
@@ -217,15 +216,6 @@ fn rows(bench: &mut Bench) {
         bench.run(&format!("softmax {width}"), 8 * len, || softmax_forward(&x, width, &mut out));
         bench
             .run(&format!("softmax backward {width}"), 12 * len, || softmax_backward([&x, &y], width, &mut out, false));
-        let labels: Vec<u32> = (0..rows).map(|row| (row % width) as u32).collect();
-        bench.run(&format!("cross_entropy {width}"), 8 * len, || {
-            let gradient = RowGradient { into: &mut out, factors: &[1.0], accumulate: false };
-            black_box(cross_entropy(&x, &labels, 0.1, None, Some(gradient)));
-        });
-        bench.run(&format!("softened_divergence {width}"), 12 * len, || {
-            let gradient = RowGradient { into: &mut out, factors: &[1.0], accumulate: false };
-            black_box(softened_divergence([&x, &y], width, 4.0, None, Some(gradient)));
-        });
     }
 }
 

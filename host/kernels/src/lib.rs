@@ -17,7 +17,7 @@
 //! | [`matmul`] | batched matrix product over strided operands |
 //! | [`pool`], [`resize`] | max, average, adaptive pooling; bilinear and nearest resizing |
 //! | [`nhwc`] | kernels over channels-last `f32`, fused for training |
-//! | [`loss`], [`optim`] | losses over rows of logits with their gradients; optimizers in place |
+//! | [`optim`] | optimizers in place |
 //! | [`recurrent`], [`rng`] | pointwise parts of recurrent cells; random numbers by position |
 //! | [`norm`] | batch norm, layer norm, L2 normalisation |
 //! | [`softmax`] | softmax, log-softmax, cross-entropy |
@@ -29,7 +29,6 @@ pub mod conv;
 pub mod elementwise;
 pub mod float;
 pub mod fusion;
-pub mod loss;
 pub mod matmul;
 pub mod nhwc;
 pub mod norm;

@@ -1,9 +1,8 @@
-//! Kernels over rows: linear layers, softmax, losses, optimizers, recurrent cells, random numbers.
+//! Kernels over rows: linear layers, softmax, optimizers, recurrent cells, random numbers.
 
 mod common;
 
 use common::{Cases, assert_close, assert_gradient, dot, double, single, with_threads};
-use stillhouse_kernels::loss::{RowGradient, cross_entropy, softened_divergence};
 use stillhouse_kernels::nhwc::Level;
 use stillhouse_kernels::nhwc::linear::Linear;
 use stillhouse_kernels::nhwc::softmax::{softmax_backward, softmax_forward};
@@ -81,89 +80,6 @@ fn softmax_random_rows_match_the_reference() {
         assert_close(&double(&y), &want, 2e-6, "softmax");
         assert_close(&double(&dx), &want_dx, 2e-6, "gradient");
     }
-}
-
-#[test]
-fn cross_entropy_random_rows_match_the_reference() {
-    let mut cases = Cases::new(53);
-    for round in 0..60 {
-        let (rows, classes) = (cases.whole(1, 300), cases.whole(1, 130));
-        let smoothing = [0.0, 0.1, 1.0][round % 3];
-        let logits = reals(&mut cases, rows * classes, 10.0);
-        let labels: Vec<u32> = (0..rows).map(|_| cases.whole(0, classes - 1) as u32).collect();
-        let factors = reals(&mut cases, rows, 1.0);
-        let (mut want, mut want_grad) = (vec![0.0; rows], vec![0.0; logits.len()]);
-        let wide = double(&logits);
-        reference::cross_entropy_forward(&wide, &labels, f64::from(smoothing), &mut want);
-        let (smooth, given) = (f64::from(smoothing), double(&factors));
-        reference::cross_entropy_backward(&wide, &labels, smooth, &given, &mut want_grad);
-        let run = || {
-            let (mut losses, mut grad) = (vec![7.0; rows], vec![1.0; logits.len()]);
-            let gradient = RowGradient { into: &mut grad, factors: &factors, accumulate: true };
-            let sum = cross_entropy(&logits, &labels, smoothing, Some(&mut losses), Some(gradient));
-            assert_eq!(sum, cross_entropy(&logits, &labels, smoothing, None, None));
-            (sum, losses, grad)
-        };
-        let (sum, losses, grad) = at_levels(run);
-        assert_close(&double(&losses), &want, 2e-6, "losses");
-        assert_close(&[sum], &[want.iter().sum()], 2e-6, "sum");
-        let want_grad: Vec<f64> = want_grad.iter().map(|g| g + 1.0).collect();
-        assert_close(&double(&grad), &want_grad, 2e-6, "gradient");
-        assert_eq!((sum, losses, grad), with_threads(3, run));
-    }
-}
-
-fn divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
-    let logs = |x: &[f64]| {
-        let top = x.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b)) / temperature;
-        let total = x.iter().map(|x| (x / temperature - top).exp()).sum::<f64>().ln();
-        x.iter().map(|x| x / temperature - top - total).collect::<Vec<_>>()
-    };
-    let (q, p) = (logs(student), logs(teacher));
-    p.iter().zip(&q).map(|(p, q)| if *p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }).sum()
-}
-
-#[test]
-fn softened_divergence_random_rows_match_the_definition_and_finite_differences() {
-    let mut cases = Cases::new(54);
-    for round in 0..30 {
-        let (rows, classes) = (cases.whole(1, 6), cases.whole(1, 40));
-        let temperature = [1.0f32, 4.0, 0.5][round % 3];
-        let student = reals(&mut cases, rows * classes, 5.0);
-        let mut teacher = reals(&mut cases, rows * classes, 5.0);
-        if round % 5 == 4 && classes > 1 {
-            teacher[0] = f32::NEG_INFINITY;
-        }
-        let (sum, losses, grad) = at_levels(|| {
-            let (mut losses, mut grad) = (vec![7.0; rows], vec![7.0; student.len()]);
-            let gradient = RowGradient { into: &mut grad, factors: &[2.0], accumulate: false };
-            let both = [&student[..], &teacher[..]];
-            let sum = softened_divergence(both, classes, temperature, Some(&mut losses), Some(gradient));
-            (sum, losses, grad)
-        });
-        let value = |student: &[f64]| -> Vec<f64> {
-            let rows = student.chunks(classes).zip(teacher.chunks(classes));
-            rows.map(|(student, teacher)| divergence(student, &double(teacher), f64::from(temperature))).collect()
-        };
-        let want = value(&double(&student));
-        assert_close(&double(&losses), &want, 2e-6, "losses");
-        assert_close(&[sum], &[want.iter().sum()], 2e-6, "sum");
-        assert_gradient(&double(&student), &double(&grad), 2e-5, |student| 2.0 * value(student).iter().sum::<f64>());
-    }
-}
-
-#[test]
-fn losses_huge_logits_stay_finite() {
-    let logits = [1e4f32, -1e4, 0.0, -1e4, 1e4, 3.0];
-    let mut grad = [7.0; 6];
-    let gradient = RowGradient { into: &mut grad, factors: &[1.0], accumulate: false };
-    assert_eq!(cross_entropy(&logits, &[0, 0], 0.0, None, Some(gradient)), 2e4);
-    assert_eq!(grad, [0.0, 0.0, 0.0, -1.0, 1.0, 0.0]);
-    let teacher = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, 1e4, -1e4, f32::NEG_INFINITY];
-    let gradient = RowGradient { into: &mut grad, factors: &[1.0], accumulate: false };
-    assert_eq!(softened_divergence([&logits, &teacher], 3, 1.0, None, Some(gradient)), 4e4);
-    assert_eq!(grad, [1.0, -1.0, 0.0, -1.0, 1.0, 0.0]);
-    assert_eq!(softened_divergence([&logits, &logits], 3, 4.0, None, None), 0.0);
 }
 
 #[test]

@@ -190,39 +190,6 @@ fn exponential_block(x: &[f32; LANES], top: f32, factor: f32, out: &mut [f32; LA
     }
 }
 
-/// `sum p (b - a)` with `a = (x - top) factor` of the first pair, `b` of the second; 0 where `p` is 0.
-#[inline(always)]
-pub(crate) fn weighted_difference(p: &[f32], [x, y]: [&[f32]; 2], tops: [f32; 2], factor: f32) -> f64 {
-    let mut total = 0.0;
-    for ((p, x), y) in p.chunks(RUN).zip(x.chunks(RUN)).zip(y.chunks(RUN)) {
-        let (p, x, y) = (p.as_chunks::<LANES>(), x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-        let mut lanes = [0f32; LANES];
-        for ((p, x), y) in p.0.iter().zip(x.0).zip(y.0) {
-            difference_block(p, [x, y], tops, factor, &mut lanes);
-        }
-        if !p.1.is_empty() {
-            let values = [&filled(x.1, tops[0]), &filled(y.1, tops[1])];
-            difference_block(&filled(p.1, 0.0), values, tops, factor, &mut lanes);
-        }
-        total += fold(&lanes);
-    }
-    total
-}
-
-#[inline(always)]
-fn difference_block(
-    p: &[f32; LANES],
-    [x, y]: [&[f32; LANES]; 2],
-    [x_top, y_top]: [f32; 2],
-    factor: f32,
-    lanes: &mut [f32; LANES],
-) {
-    for lane in 0..LANES {
-        let difference = (y[lane] - y_top) * factor - (x[lane] - x_top) * factor;
-        lanes[lane] += if p[lane] > 0.0 { p[lane] * difference } else { 0.0 };
-    }
-}
-
 /// The block of `values` from `at` on, filled up with 0.
 #[inline(always)]
 pub(crate) fn block(values: &[f32], at: usize) -> [f32; LANES] {

@@ -111,9 +111,10 @@ pub(super) struct Backward<'a> {
 impl<'a> Backward<'a> {
     /// Walks back from the tapped points that `store` has gradients of, from the last frame to the first.
     pub(super) fn run(tape: &'a Tape, store: &'a Gradients, spend: bool) -> Result<Vec<ParamGrad>> {
-        if tape.spent.replace(spend) {
-            candle_core::bail!("went back already");
+        if tape.spent.get() {
+            candle_core::bail!("nothing is left to go back over: the tape was spent");
         }
+        tape.spent.set(spend);
         let (mut found, mut sums, mut carried, mut behind) = (vec![], Sums::new(), Carried::new(), Handed::new());
         for frame in tape.frames.iter().rev() {
             let (params, slots, left) = (&tape.params, frame.nodes.iter().map(|_| None).collect(), frame.readers());

@@ -78,3 +78,38 @@ fn sum(terms: &[Value; 2], activation: Activation) -> Buffer {
     apply(a.load(), Some(b.load()), activation, channels, &mut out);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffer::Buffer;
+    use super::super::value::Value;
+    use std::rc::Rc;
+    use stillhouse_kernels::nhwc::Activation;
+
+    fn stored(values: &[f32]) -> Value {
+        Value::stored(&[1, 2, 1, 2], Buffer::copy(values))
+    }
+
+    #[test]
+    fn a_sum_that_is_not_kept_comes_again_and_the_next_one_is_kept() {
+        let first =
+            Value::sum(&[stored(&[1.0, -2.0, 3.0, 0.5]), stored(&[1.0, 1.0, -4.0, 0.25])], Activation::Relu, true);
+        let second = Value::sum(&[first.clone(), stored(&[1.0; 4])], Activation::Relu, true);
+        let later = [&first, &second].map(Value::later);
+        let held = Rc::downgrade(&first.raw);
+        assert!(Rc::ptr_eq(&later[0].now().raw, &first.raw), "while the forward reads it, it is there");
+        drop((first, second));
+        assert!(held.upgrade().is_none(), "the way back does not keep it");
+        let again = later[0].now();
+        assert_eq!(again.raw[..], [2.0, 0.0, 0.0, 0.75]);
+        assert!(Rc::ptr_eq(&again.raw, &later[0].clone().now().raw), "it is made once");
+        assert_eq!(later[1].now().raw[..], [3.0, 1.0, 1.0, 1.75]);
+        assert!(later[1].now().remade.is_none());
+    }
+
+    #[test]
+    fn without_a_way_back_nothing_is_noted() {
+        let sum = Value::sum(&[stored(&[1.0; 4]), stored(&[2.0; 4])], Activation::None, false);
+        assert!(sum.remade.is_none());
+    }
+}

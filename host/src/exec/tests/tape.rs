@@ -230,6 +230,13 @@ fn second_walk_over_a_tape_gives_the_same_gradients() {
         gradients(&fast, &found, &["logits"]),
         "buffers come from the pool"
     );
+    let (_, store) = objective(&fast, &found, &["logits"]);
+    let tape = found.tape.expect("a tape");
+    let [kept, spent] = [tape.backward(&store).unwrap(), tape.spend(&store).unwrap()]
+        .map(|all| all.iter().map(|found| (found.name.clone(), flat(&found.value))).collect::<Vec<_>>());
+    assert_eq!(kept, spent, "what layers kept goes while the walk is on");
+    let error = tape.backward(&store).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("nothing is left to go back over"), "{error}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::super::Level;
 use super::ConvShape;
 use super::lanes::{has_pairs, pairs_are_fast};
+use super::method::Method;
 use super::plan::{Phase, Plan, Way};
-use super::points::Method;
 use super::scratch::Aligned;
 use super::transform;
 use rayon::prelude::*;

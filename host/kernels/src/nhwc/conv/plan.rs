@@ -7,7 +7,7 @@
 use super::super::Level;
 use super::ConvShape;
 use super::layout::Layout;
-use super::points::Method;
+use super::method::Method;
 
 /// The way through a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

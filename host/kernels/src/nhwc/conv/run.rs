@@ -3,9 +3,9 @@
 use super::after::{After, Pass};
 use super::lanes::{Job, Lanes};
 use super::layout::{Fill, Source};
+use super::method::{Method, with_points};
 use super::pack::Block;
 use super::plan::Plan;
-use super::points::{Method, with_points};
 use super::scratch::{scratch, zeroed_f64};
 use super::tile::{Finish, Line};
 use rayon::prelude::*;

@@ -1,8 +1,9 @@
 //! The weights of [`super::winograd`].
 
 use super::lanes::{Job, Lanes};
+use super::method::with_points;
 use super::plan::{Plan, Way};
-use super::points::{Points, with_points};
+use super::points::Points;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
