@@ -5,16 +5,20 @@
 //! cargo build --release && cargo bench -p stillhouse --bench engine -- [part of a work's name] [--threads 1,2] [--rounds 9]
 //! cargo bench -p stillhouse --bench engine -- [part of a work's name] --agree
 //! cargo bench -p stillhouse --bench engine -- --growth
+//! cargo bench -p stillhouse --bench engine -- --epochs [--threads 1,2] [--rounds 5]
 //! ```
 //! `--rivals default,channels_last,bf16,compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
 //! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each
 //! side is a process of its own with a fixed number of threads. The step is the real one of a run: forward of teacher and
 //! student, the terms of the plugins, backward, update; over time forward and backward alone. Data are there beforehand.
 //! `--agree` gives both sides the same parameters and batches and compares their losses over 50 steps; `--growth` shows what
-//! batch, depth, width and terms cost.
+//! batch, depth, width and terms cost; `--epochs` trains on Fashion-MNIST (`apt-get install dataset-fashion-mnist`), data path
+//! included.
 
 #[path = "engine/agree.rs"]
 mod agree;
+#[path = "engine/epochs.rs"]
+mod epochs;
 #[path = "engine/frames.rs"]
 mod frames;
 #[path = "engine/growth.rs"]
@@ -77,6 +81,13 @@ fn main() -> Outcome<()> {
         let Some(argument) = rest.first() else { return Err("an argument is missing".into()) };
         return if mark == "serve" { step::serve(&work, argument.parse()?) } else { agree::losses(&work, argument) };
     }
+    if let [mark, teacher, student] = arguments.as_slice()
+        && mark == "epochs"
+    {
+        keep_freed_memory();
+        use_threads(None);
+        return epochs::serve(teacher, student);
+    }
     let after = |flag: &str, otherwise: &str| {
         let at = arguments.iter().position(|argument| argument == flag);
         at.and_then(|at| arguments.get(at + 1)).map_or(otherwise, String::as_str).to_owned()
@@ -84,6 +95,10 @@ fn main() -> Outcome<()> {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if has("--growth") {
         return growth::table(&after("--threads", "1,2"), after("--rounds", "3").parse()?);
+    }
+    if has("--epochs") {
+        let (rounds, rivals) = (after("--rounds", "5").parse()?, after("--rivals", "default,channels_last,bf16"));
+        return epochs::table(&after("--threads", "1,2"), rounds, &rivals);
     }
     let part = arguments.first().filter(|first| !first.starts_with("--")).cloned().unwrap_or_default();
     let works = || WORKS.iter().filter(|(name, _)| name.contains(&part));
@@ -141,10 +156,15 @@ fn compare(name: &str, text: &str, threads: &str, rounds: usize, rivals: &str) -
 
 /// PyTorch's process; `last` is the number of steps of a round, or a file of parameters and batches.
 fn rival(work: &Work<'_>, threads: &str, mode: &str, last: &str) -> Command {
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rival/main.py");
-    let mut command = Command::new(python);
+    let mut command = python("main.py");
     let (batch, features) = (work.batch.to_string(), work.features.join(","));
-    command.arg(script).args([work.teacher, work.student, &batch, threads, mode, last, &features]);
+    command.args([work.teacher, work.student, &batch, threads, mode, last, &features]);
+    command
+}
+
+/// A script of PyTorch's side.
+fn python(script: &str) -> Command {
+    let mut command = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".into()));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rival").join(script));
     command
 }

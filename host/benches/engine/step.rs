@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::frames::Clip;
 use candle_core::{DType, Device, Tensor};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use stillhouse::data::{DataSet, Field, IMAGE, LABEL, Samples, Values};
 use stillhouse::exec::PassSpec;
@@ -14,6 +14,9 @@ use stillhouse::plugin::{Registry, SearchPaths};
 use stillhouse::train::{Fields, RunPlan, Setup, StageRunner, Stepper, plan, view_field};
 
 pub const CLASSES: usize = 100;
+
+/// The optimizer of all works.
+pub const SGD: &str = "{ kind = \"sgd\", lr = 0.05, momentum = 0.9, weight_decay = 5e-4, nesterov = true }";
 
 /// What is measured.
 pub struct Work<'a> {
@@ -44,9 +47,8 @@ impl<'a> Work<'a> {
     }
 
     fn manifest(&self) -> String {
-        let sgd = "{ kind = \"sgd\", lr = 0.05, momentum = 0.9, weight_decay = 5e-4, nesterov = true }";
         let stage = |name: &str, train: &str, terms: &str| {
-            let length = format!("epochs = 1\nbatch = {}\noptimizer = {sgd}\n", self.batch);
+            let length = format!("epochs = 1\nbatch = {}\noptimizer = {SGD}\n", self.batch);
             format!("[stage.{name}]\ntrain = \"{train}\"\n{length}{terms}\n")
         };
         let task = "terms.task = { use = \"cross_entropy\" }";
@@ -97,7 +99,7 @@ pub fn pictures(work: &Work<'_>, batches: usize) -> Outcome<(Tensor, Tensor)> {
 
 pub fn serve(work: &Work<'_>, steps: usize) -> Outcome<()> {
     if let Some(clip) = Clip::of(work.student) {
-        return rounds(steps, clip.step(work.batch, &registry())?);
+        return rounds(steps, clip.step(work.batch, &registry()?)?);
     }
     let setup = setup(work)?;
     let (run, _) = plan(&setup, 1).map_err(|found| found.render(&setup.sources, false))?;
@@ -145,7 +147,7 @@ fn rounds(steps: usize, mut step: impl FnMut() -> Outcome<()>) -> Outcome<()> {
 }
 
 /// Megabytes, as the kernel counts the process.
-fn peak_memory() -> Outcome<f64> {
+pub fn peak_memory() -> Outcome<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no peak in /proc/self/status")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
@@ -162,13 +164,17 @@ pub fn setup(work: &Work<'_>) -> Outcome<Setup> {
         Ok(Samples::new([(IMAGE.to_owned(), pictures), (LABEL.to_owned(), labels)].into())?)
     };
     let set = DataSet::new("zeros", (part()?, None, part()?), None)?;
-    let registry = registry();
+    let registry = registry()?;
     let name = manifest.data.keys().next().cloned().unwrap_or_default();
     Ok(Setup { manifest, sources, registry, data: [(name, set)].into(), device: Device::Cpu, float: DType::F32 })
 }
 
-/// The plugins that were built beside the benchmark.
-fn registry() -> Registry {
-    let folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_path_buf()));
-    Registry::discover(&SearchPaths::usual(&[folder.unwrap_or_default()]), false, manifest::RESERVED_TERM_KEYS)
+/// Where the plugins are that were built beside the benchmark.
+pub fn built() -> Outcome<PathBuf> {
+    let exe = std::env::current_exe()?;
+    Ok(exe.parent().and_then(Path::parent).ok_or("no folder of the benchmark")?.to_path_buf())
+}
+
+fn registry() -> Outcome<Registry> {
+    Ok(Registry::discover(&SearchPaths::usual(&[built()?]), false, manifest::RESERVED_TERM_KEYS))
 }

@@ -146,4 +146,5 @@ def main():
     return serve(lambda: training.step(x, labels), int(last))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,9 +29,9 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, stem, widths, counts, bottleneck=False, classes=100):
+    def __init__(self, stem, widths, counts, bottleneck=False, classes=100, colours=3):
         super().__init__()
-        self.stem, inner, blocks = nn.Sequential(*conv_norm(3, stem, 3)), stem, []
+        self.stem, inner, blocks = nn.Sequential(*conv_norm(colours, stem, 3)), stem, []
         self.ends = []
         for stage, (width, count) in enumerate(zip(widths, counts)):
             for at in range(count):
@@ -159,6 +159,8 @@ def network(name):
         return MobileNetV2() if name == "mobile" else ShuffleNetV2()
     if name == "ResNet50":
         return ResNet(64, (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
+    if name.startswith("fashion"):
+        return ResNet(16, (16, 32, 64), [(int(name.removeprefix("fashion")) - 2) // 6] * 3, classes=10, colours=1)
     depth, _, factor = name.removeprefix("resnet").partition("x")
     stem, factor = (32, int(factor)) if factor else (16, 1)
     return ResNet(stem, [width * factor for width in (16, 32, 64)], [(int(depth) - 2) // 6] * 3)
