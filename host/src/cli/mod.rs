@@ -1,6 +1,7 @@
 //! The commands.
 
 mod check;
+mod compare;
 mod describe;
 mod evaluate;
 mod load;
@@ -31,6 +32,8 @@ enum Command {
     Check(check::Args),
     /// Measure a model of a manifest or of a finished run on its data.
     Eval(evaluate::Args),
+    /// Show runs side by side: means, spreads, differences at equal seeds, settings that differ.
+    Compare(compare::Args),
     /// Show which plugins are found where, and why a file was refused.
     Plugins(plugins::Args),
     /// Show a component: what it is, its ports, its settings.
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => evaluate::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Plugins(args) => plugins::run(&args),
         Command::Describe(args) => describe::run(&args),
         Command::Plugin(args) => plugin::run(&args),

@@ -55,6 +55,15 @@ fn begun<'a>(folder: &Path, order: &[&'a str]) -> Option<Vec<&'a str>> {
     Some(order[..furthest].to_vec())
 }
 
+/// Paths at which two manifests differ, with what stands in both.
+pub(super) fn differing(first: &str, other: &str) -> Vec<(String, String)> {
+    let mut found = vec![];
+    if let (Some(first), Some(other)) = (table(first), table(other)) {
+        differences("", &first, &other, &mut found);
+    }
+    found
+}
+
 fn table(text: &str) -> Option<Value> {
     serde_json::to_value(toml::from_str::<toml::Table>(text).ok()?).ok()
 }

@@ -1,6 +1,7 @@
 //! What a run leaves behind and shows: its folder, its log, its progress, the final table.
 
 mod changes;
+mod comparison;
 mod folder;
 mod line;
 mod log;
@@ -11,6 +12,7 @@ mod table;
 mod tables;
 
 pub use changes::changed_since;
+pub use comparison::{Comparison, Difference, Reached, Row, compare_runs, read_run};
 pub use folder::{FolderError, RunFolder, tidy};
 pub use log::EventLog;
 pub use measures::{Measure, Measures};

@@ -215,3 +215,28 @@ fn output_to_reader_that_left_is_no_panic() {
         assert_eq!(command.status().expect("the binary runs").code(), Some(wanted), "{args:?}");
     }
 }
+
+#[test]
+fn compare_shows_runs_side_by_side() {
+    let place = Place::with(&TINY.replace("[run]", "[run]\nseeds = [1, 2]"));
+    place.succeed(&["run", "m.toml", "-q"]);
+    place.succeed(&["run", "m.toml", "-q", "--set", "run.name=other", "--set", "stage.distil.terms.kd.weight=0.7"]);
+    let said = place.succeed(&["compare", "runs/tiny", "runs/other", "--model", "student"]).out;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("run") && lines[0].ends_with("accuracy, %"), "{said}");
+    assert!(lines[1].starts_with("tiny") && lines[2].starts_with("other"), "{said}");
+    assert!(lines[4].starts_with("other, student: ") && lines[4].contains(" over 2 common seeds ("), "{said}");
+    assert!(said.contains("other has other settings:\n") && said.contains("stage.distil.terms.kd.weight: "), "{said}");
+    let told = json(&place.succeed(&["compare", "runs/tiny", "runs/other", "--json", "--metric", "nll"]).out);
+    assert_eq!(told["metric"], "nll");
+    assert_eq!(told["rows"].as_array().map(Vec::len), Some(6));
+
+    std::fs::create_dir_all(place.path("runs/empty")).expect("a folder");
+    let refused = place.run(&["compare", "runs/tiny", "runs/empty"]);
+    assert_eq!(refused.code, 1);
+    let refused = refused.err;
+    assert!(refused.starts_with("error: runs/empty has no `results.json`: no run ended there"), "{refused}");
+    assert!(refused.contains("hint: name folders of runs that ended"), "{refused}");
+    let refused = place.run(&["compare", "runs/tiny", "--metric", "f1"]).err;
+    assert_eq!(refused, "error: no run has the metric `f1`; there are `accuracy`, `nll`\n");
+}
