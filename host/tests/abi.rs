@@ -81,7 +81,7 @@ fn frozen_losses_and_connector_train() {
     assert!(near[2] < near[0], "{near:?}");
     let names = lab.checkpoint("losses");
     let has = |end: &str| names.names().iter().any(|name| name.ends_with(end));
-    assert!(has("bank.rows") && has("bank.mean"), "{:?}", names.names());
+    assert!(has("/bank/rows") && has("/bank/mean"), "{:?}", names.names());
 }
 
 #[test]
