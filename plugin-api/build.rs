@@ -1,4 +1,5 @@
-//! Notes which compiler built the crate, so that a plugin file can say so before any of its code runs.
+//! Notes which compiler built the crate, so that a plugin file can say so before any of its code runs; and gives the types that
+//! cross the version of the interface, since `abi_stable` takes types of another `CARGO_PKG_VERSION` for other types.
 use std::{env, process::Command};
 
 fn main() {
@@ -12,5 +13,6 @@ fn main() {
     let target = env::var("TARGET").unwrap_or_default();
     let words: Vec<&str> = version.split_whitespace().take(2).collect();
     println!("cargo::rustc-env=STILLHOUSE_BUILT_WITH={} {target}", words.join(" "));
+    println!("cargo::rustc-env=CARGO_PKG_VERSION=1.0.0");
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -127,20 +127,6 @@ fn load_newer_minor_with_more_at_the_end_is_taken() {
 }
 
 #[test]
-fn load_older_minor_is_taken() {
-    let dir = folder();
-    let path = patched("parts", dir.path(), "older", 12, &(ABI_MINOR - 1).to_ne_bytes());
-    assert_eq!(names(&discover(&[&path])), ["hostile-parts"]);
-}
-
-#[test]
-fn load_older_minor_with_more_at_the_end_is_refused() {
-    let dir = folder();
-    let error = refusal(&patched("forked", dir.path(), "old_fork", 12, &(ABI_MINOR - 1).to_ne_bytes()));
-    assert!(matches!(error, PluginError::Layout { .. }), "{error}");
-}
-
-#[test]
 fn load_foreign_bytes_as_header_are_refused() {
     let dir = folder();
     let path = hostile("undefined");
@@ -391,7 +377,7 @@ fn create_every_component_but_the_broken_ones_works() {
     let registry = discover(&[hostile("parts"), hostile("raw"), hostile("twin")]);
     let failed = |c: &&Component| c.create("{}", table()).is_err();
     let broken: Vec<&str> = registry.components().iter().filter(failed).map(|c| c.desc.name.as_str()).collect();
-    assert_eq!(broken, ["panics_in_new"]);
+    assert_eq!(broken, ["midway", "panics_in_new"], "`midway` wants settings");
     assert!(registry.components().len() > 25);
 }
 

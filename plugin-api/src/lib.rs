@@ -66,6 +66,8 @@
 
 pub mod abi;
 pub mod desc;
+#[cfg(test)]
+mod frozen;
 pub mod op;
 pub mod report;
 pub mod sdk;
@@ -79,7 +81,7 @@ pub struct Guide;
 pub use inventory;
 pub use sdk::{
     BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment, Reduction,
-    Result, Slice, State, Stepped, Tensor,
+    Result, Slice, State, Stepped, Tensor, parallel_for,
 };
 
 /// Everything that a method needs, in one `use`.
@@ -91,7 +93,8 @@ pub mod prelude {
     pub use crate::sdk::nn::{BatchNorm, Conv2d, ConvTranspose2d, LayerNorm, Linear};
     pub use crate::sdk::{
         BindCx, Component, Connector, Cx, Distiller, Error, Float, FusedOp, Init, Inputs, Loss, Module, Moment,
-        Reduction, Result, Slice, State, Stepped, Tensor, common_size, map_dims, same_shape, sum_of_layers,
+        Reduction, Result, Slice, State, Stepped, Tensor, common_size, map_dims, parallel_for, same_shape,
+        sum_of_layers,
     };
     pub use crate::{ensure, export_plugin, register};
     pub use schemars::JsonSchema;

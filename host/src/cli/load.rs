@@ -2,9 +2,9 @@
 
 use super::ManifestArgs;
 use crate::exec::use_threads;
-use crate::manifest::{self, Diagnostics, Severity, Sources, wants_color};
+use crate::manifest::{self, Diagnostic, Diagnostics, Severity, Sources, wants_color};
 use crate::report::tell;
-use crate::train::{RunPlan, Setup, plan};
+use crate::train::{Lock, RunPlan, Setup, lock_path, plan};
 
 /// Why a manifest cannot be used; it was not shown yet.
 pub(super) struct Wrong {
@@ -25,12 +25,26 @@ impl Wrong {
     }
 }
 
-/// Loads the manifest, its data and plugins.
+/// Loads the manifest, its data and plugins, which are held to the lock file beside it.
 pub(super) fn open(args: &ManifestArgs) -> Result<Setup, Box<Wrong>> {
+    let lock = if args.ignore_lock { Ok(None) } else { Lock::read(&lock_path(&args.manifest)) };
+    match lock {
+        Ok(lock) => open_with(args, lock),
+        Err(message) => {
+            let (_, sources) = manifest::load(&args.manifest, &args.set)
+                .map_err(|error| Wrong::new(error.diagnostics().clone(), error.sources().clone()))?;
+            let hint = format!("`stillhouse lock {}` writes it anew", args.manifest.display());
+            Err(Wrong::new(Diagnostic::error(message).hint(hint).into(), sources))
+        }
+    }
+}
+
+/// Likewise, held to this lock.
+pub(super) fn open_with(args: &ManifestArgs, lock: Option<Lock>) -> Result<Setup, Box<Wrong>> {
     let (manifest, sources) = manifest::load(&args.manifest, &args.set)
         .map_err(|error| Wrong::new(error.diagnostics().clone(), error.sources().clone()))?;
     use_threads(manifest.run.threads);
-    Setup::open(manifest, sources, args.allow_abort).map_err(|wrong| Wrong::new(wrong.0, wrong.1))
+    Setup::open(manifest, sources, lock, args.allow_abort).map_err(|wrong| Wrong::new(wrong.0, wrong.1))
 }
 
 /// Plans the run of a seed; gives warnings beside it.
@@ -41,7 +55,10 @@ pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostic
         all
     };
     match plan(setup, seed) {
-        Ok((run, found)) => Ok((run, with_warnings(found))),
+        Ok((run, found)) => match setup.unlisted() {
+            none if none.is_empty() => Ok((run, with_warnings(found))),
+            unlisted => Err(Wrong::new(with_warnings(unlisted), setup.sources.clone())),
+        },
         Err(found) => Err(Wrong::new(with_warnings(found), setup.sources.clone())),
     }
 }

@@ -5,6 +5,7 @@ mod compare;
 mod describe;
 mod evaluate;
 mod load;
+mod lock;
 mod plugin;
 mod plugins;
 mod run;
@@ -30,6 +31,8 @@ enum Command {
     Run(run::Args),
     /// Find everything that is wrong with a manifest, before any training.
     Check(check::Args),
+    /// Note which plugins and files a manifest is used with, so that `run` and `check` refuse others.
+    Lock(lock::Args),
     /// Measure a model of a manifest or of a finished run on its data.
     Eval(evaluate::Args),
     /// Show runs side by side: means, spreads, differences at equal seeds, settings that differ.
@@ -55,6 +58,9 @@ struct ManifestArgs {
     /// Load plugins that were built to abort on a panic; such a panic ends the process.
     #[arg(long)]
     allow_abort: bool,
+    /// Go on although plugins or files are not those of the lock file.
+    #[arg(long)]
+    ignore_lock: bool,
 }
 
 /// Runs the command line of this process.
@@ -62,6 +68,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Lock(args) => lock::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Plugins(args) => plugins::run(&args),

@@ -3,6 +3,8 @@
 use super::load::{open, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, print_error, show};
 use crate::manifest::{ManifestPath, wants_color};
+use crate::ops::keep_inputs;
+use crate::plugin::last_words;
 use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell, tidy};
 use crate::train::{EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, run_seed};
 use std::path::Path;
@@ -19,6 +21,10 @@ pub(super) struct Args {
     /// With `--resume`: go on although the manifest changed since; what was trained stays as it is.
     #[arg(long, requires = "resume")]
     accept_changes: bool,
+    /// Keep the inputs of a call of a part that fails, as a case that `plugin eval --case` repeats. Slower: every call is written
+    /// before it is made.
+    #[arg(long)]
+    dump_inputs: bool,
     /// Print the final table as JSON.
     #[arg(long)]
     json: bool,
@@ -87,7 +93,10 @@ fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) ->
     let progress = (!args.quiet).then(|| Progress::new(setup.manifest.run.seeds.len()));
     let log = folder.log(seed).map_err(|error| failed(&error.to_string(), &[], None))?;
     let mut both = Both { progress, log, tables: folder.tables(seed) };
-    let result = run_seed(setup, plan, &folder.seed(seed), args.resume, &mut both);
+    let own = folder.seed(seed);
+    last_words::arm(&own.join("trainer.json"), &own);
+    keep_inputs((args.dump_inputs || setup.manifest.run.dump_inputs).then(|| own.join("inputs")).as_deref());
+    let result = run_seed(setup, plan, &own, args.resume, &mut both);
     // The bar goes before an error is shown.
     drop(both.progress.take());
     if let Some(error) = both.log.failure() {
@@ -96,7 +105,7 @@ fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) ->
     if let Some(error) = both.tables.failure() {
         tell(&format!("warning: tables of seed {seed} were not written: {error}"));
     }
-    result.map_err(|error| explain(&error, &folder.seed(seed)))
+    result.map_err(|error| explain(&error, &own))
 }
 
 fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {

@@ -12,6 +12,8 @@
 //! | `buffer.<name>` | a buffer | `buffer_after.<name>` | the buffer after the step |
 //! | `cotangent.<name>` | weights of `out.<name>` in the scalar | | |
 //!
+//! A run that keeps the inputs of failing calls writes them as cases that name a part ([`FailedCall`]), which is called again.
+//!
 //! A golden case names an algorithm, not parts. A [`GoldenMap`] says which parts those are, and [`compare`] holds what came out
 //! against what the case expects.
 
@@ -24,6 +26,7 @@ mod network;
 mod node;
 mod part;
 mod pattern;
+mod replay;
 mod report;
 mod rule;
 mod setting;
@@ -34,6 +37,7 @@ pub use compare::{Check, Comparison, Verdict, compare};
 pub use error::EvalError;
 pub use map::GoldenMap;
 pub use part::{PartEval, run_part};
+pub use replay::FailedCall;
 pub use report::{CaseReport, EvalReport, Outcome, print};
 pub use rule::run_case;
 pub use tensors::{Float, Tensors};

@@ -11,7 +11,7 @@ use crate::ops::{Given, Moment, PortIn};
 use crate::plugin::Registry;
 use candle_core::Tensor;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use stillhouse_plugin::desc::Kind;
 
 /// What to evaluate.
@@ -67,15 +67,27 @@ pub fn run_part(registry: &Registry, eval: PartEval) -> Result<EvalReport, EvalE
     };
     let config = config(&eval.config_json)?;
     let spec = Spec { label: bare(&eval.name).into(), kind: eval.kind, use_: eval.name.clone(), config, moment };
-    let node = Node::make(registry, spec, eval.dtype.dtype())?;
-    let mut engine = Engine::new(registry, &file, eval.dtype.dtype());
-    let ports = ports(&mut engine, &node, eval.kind)?;
+    evaluate(registry, spec, &file, eval.dtype, Some(&eval.output))
+}
+
+/// The same for any part; nothing is written without an `output`.
+pub(super) fn evaluate(
+    registry: &Registry,
+    spec: Spec,
+    file: &Tensors,
+    float: Float,
+    output: Option<&Path>,
+) -> Result<EvalReport, EvalError> {
+    let kind = spec.kind;
+    let node = Node::make(registry, spec, float.dtype())?;
+    let mut engine = Engine::new(registry, file, float.dtype());
+    let ports = ports(&mut engine, &node, kind)?;
     if let Some(name) = engine.unclaimed(&["input."]) {
-        return Err(unclaimed(&file, name, &node));
+        return Err(unclaimed(file, name, &node));
     }
     let given = engine.run(&node, &ports, &|name| vec![name.to_owned()], false)?;
     if let Some(name) = engine.unclaimed(&["param.", "frozen.", "buffer."]) {
-        return Err(unclaimed(&file, name, &node));
+        return Err(unclaimed(file, name, &node));
     }
     let log = given.log.iter().map(|(_, line)| line.clone()).collect();
     let (total, outputs) = scalar(&mut engine, &node, given)?;
@@ -84,9 +96,11 @@ pub fn run_part(registry: &Registry, eval: PartEval) -> Result<EvalReport, EvalE
         let reason = format!("`{}` gives {}", node.part.label(), known.join(", "));
         return Err(EvalError::Unclaimed { path: file.path().into(), name: name.into(), reason, hint: None });
     }
-    let tensors = engine.finish(&total, outputs, &eval.output)?;
-    tensors.write()?;
-    Ok(EvalReport { part: node.part.label().into(), float: eval.dtype, tensors, log })
+    let tensors = engine.finish(&total, outputs, output.unwrap_or(Path::new("")))?;
+    if output.is_some() {
+        tensors.write()?;
+    }
+    Ok(EvalReport { part: node.part.label().into(), float, tensors, log })
 }
 
 /// The name without its plugin.

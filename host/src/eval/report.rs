@@ -86,7 +86,10 @@ fn listed(f: &mut fmt::Formatter<'_>, tensors: &Tensors) -> fmt::Result {
             _ => writeln!(f, "  {name:width$}  {:?}", tensor.dims())?,
         }
     }
-    writeln!(f, "written to {}", tensors.path().display())
+    match tensors.path() {
+        nowhere if nowhere.as_os_str().is_empty() => Ok(()),
+        path => writeln!(f, "written to {}", path.display()),
+    }
 }
 
 impl fmt::Display for EvalReport {

@@ -34,6 +34,9 @@ pub struct Run {
     /// Epochs between two checkpoints to resume from.
     #[schemars(range(min = 1))]
     pub checkpoint_every: Option<usize>,
+    /// Keep the inputs of a call of a part that fails, for `plugin eval --case`.
+    #[serde(default)]
+    pub dump_inputs: bool,
 }
 
 impl Default for Run {
@@ -47,6 +50,7 @@ impl Default for Run {
             dir: default_dir(),
             executor: Executor::default(),
             checkpoint_every: None,
+            dump_inputs: false,
         }
     }
 }

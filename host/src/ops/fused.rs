@@ -3,6 +3,7 @@
 use super::native::{GradSlots, ManyOp, packed_custom_op};
 use super::session::{Session, Value};
 use super::trace::Node;
+use crate::plugin::last_words;
 use candle_core::Tensor;
 use std::sync::Arc;
 use stillhouse_plugin::abi::abi_stable::std_types::{RSlice, RSliceMut};
@@ -30,17 +31,19 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
         let inputs =
             values.iter().filter_map(|v| if let Value::Symbolic(node) = v { Some(*node) } else { None }).collect();
         let meta = Meta::new(shape.clone(), first.dtype);
-        let op = FusedOp { name: name.into(), shape, op: Arc::new(op) };
+        let op = FusedOp { name: name.into(), owner: session.params.owner().into(), shape, op: Arc::new(op) };
         return Value::Symbolic(trace.borrow_mut().push(Node::Fused { op, inputs }, meta));
     }
     let tensors: Vec<&Tensor> =
         values.iter().filter_map(|v| if let Value::Concrete(t) = v { Some(t) } else { None }).collect();
-    match (FusedOp { name: name.into(), shape, op: Arc::new(op) }).run(&tensors) {
+    let owner: Arc<str> = session.params.owner().into();
+    match (FusedOp { name: name.into(), owner: owner.clone(), shape, op: Arc::new(op) }).run(&tensors) {
         Ok(tensor) => Value::Concrete(tensor),
         Err(error) => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            fail(line.strip_prefix(&format!("`{name}`: ")).unwrap_or(line).to_owned())
+            let said = format!("`{owner}`: fused operation `{name}`: ");
+            fail(line.strip_prefix(&said).unwrap_or(line).to_owned())
         }
     }
 }
@@ -48,7 +51,9 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
 /// A plugin's own operation with its settings.
 #[derive(Clone)]
 pub struct FusedOp {
-    name: String,
+    name: Arc<str>,
+    /// Term or module of its part.
+    owner: Arc<str>,
     /// Of the result.
     shape: Vec<usize>,
     op: Arc<FusedBox>,
@@ -64,12 +69,12 @@ impl std::fmt::Debug for FusedOp {
 type Outcome = Result<(), String>;
 
 fn view<'a, T>(values: &[T], shape: &'a [usize], dtype: DType) -> View<'a> {
-    View { data: values.as_ptr().cast(), shape: RSlice::from_slice(shape), dtype: dtype as u32, device: 0 }
+    View::of(values.as_ptr().cast(), shape, dtype as u32)
 }
 
 fn view_mut<'a, T>(values: Option<&mut [T]>, shape: &'a [usize], dtype: DType) -> ViewMut<'a> {
     let data = values.map_or(std::ptr::null_mut(), |values| values.as_mut_ptr().cast());
-    ViewMut { data, shape: RSlice::from_slice(shape), dtype: dtype as u32, device: 0 }
+    ViewMut::of(data, shape, dtype as u32)
 }
 
 /// Inputs, their shapes, the output and its gradient.
@@ -84,7 +89,8 @@ impl FusedOp {
     fn forward<T>(&self, ins: &[&[T]], shapes: &[&[usize]], out: &mut [T], dtype: DType) -> Outcome {
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
         let out = view_mut(Some(out), &self.shape, dtype);
-        self.op.forward(RSlice::from_slice(&views), out).into_result().map_err(|error| error.message.into_string())
+        let result = self.in_plugin(|| self.op.forward(RSlice::from_slice(&views), out).into_result());
+        result.map_err(|error| self.told("", error.message.as_str()))
     }
 
     fn backward<T>(&self, call: Past<'_, T>, grads: &mut GradSlots<'_, T>, dtype: DType) -> Outcome {
@@ -93,14 +99,28 @@ impl FusedOp {
         let mut wanted: Vec<ViewMut<'_>> =
             grads.iter_mut().zip(shapes).map(|(slot, shape)| view_mut(slot.as_deref_mut(), shape, dtype)).collect();
         let (out, grad) = (view(out, &self.shape, dtype), view(grad, &self.shape, dtype));
-        let result = self.op.backward(RSlice::from_slice(&views), out, grad, RSliceMut::from_mut_slice(&mut wanted));
-        result.into_result().map_err(|error| error.message.into_string())
+        let wanted = RSliceMut::from_mut_slice(&mut wanted);
+        let result = self.in_plugin(|| self.op.backward(RSlice::from_slice(&views), out, grad, wanted).into_result());
+        result.map_err(|error| self.told(", on the way back", error.message.as_str()))
+    }
+
+    /// A call whose last words name the operation.
+    fn in_plugin<T>(&self, call: impl FnOnce() -> T) -> T {
+        let who = || format!("fused operation `{}` of `{}`", self.name, self.owner);
+        last_words::within(who, call)
+    }
+
+    /// What it said; the name, which stands before it, is not said again.
+    fn told(&self, way: &str, message: &str) -> String {
+        let message = message.strip_prefix(&format!("`{}` ", self.name)).unwrap_or(message);
+        format!("fused operation `{}`{way}: {message}", self.name)
     }
 }
 
 impl ManyOp for FusedOp {
+    /// Stands before errors: those of the way back have no other place to say whose operation it is.
     fn name(&self) -> &str {
-        &self.name
+        self.owner.as_ref()
     }
 
     fn forward_f32(&self, ins: &[&[f32]], shapes: &[&[usize]], out: &mut [f32]) -> Outcome {

@@ -5,6 +5,7 @@
 
 mod eager;
 mod error;
+mod failed;
 mod fused;
 mod init;
 pub use stillhouse_native as native;
@@ -22,6 +23,7 @@ pub(crate) mod tests;
 
 pub use eager::{from_meta_dtype, meta_of, run as run_op, to_candle_dtype};
 pub use error::OpError;
+pub use failed::{Circumstances, Origin, keep_inputs};
 pub use init::initialise;
 pub use params::{Entry, ParamKind, ParamSet};
 pub use part::{BoundPart, Call, Given, PortIn, TracePort, Traced};

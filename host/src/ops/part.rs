@@ -1,10 +1,12 @@
 //! A part with its parameters: traced, then run, through one door.
 
 use super::error::OpError;
+use super::failed::{self, Origin};
 use super::params::ParamSet;
 use super::replay::{Replays, is_traceable};
 use super::session::{Emitted, Manner, Moment, Opening, Session, Stage, Staged, Value};
 use super::trace::{Leaf, Trace};
+use crate::plugin::last_words;
 use candle_core::Tensor;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -22,6 +24,11 @@ pub struct BoundPart {
     params: Rc<ParamSet>,
     replays: RefCell<Replays>,
     manner: Cell<Manner>,
+    origin: Origin,
+    /// What the part is in the last words of the process.
+    words: String,
+    /// What it was bound to.
+    shown: RefCell<Vec<TracePort>>,
 }
 
 /// Values of a port for a run: tap by tap, each with all its frames.
@@ -91,8 +98,37 @@ pub type Call<'a> = &'a Moment;
 impl BoundPart {
     /// A part that is not bound yet. `label` names it in errors (`` `hint` (`mse`) ``).
     pub fn new(label: &str, desc: Desc, part: PartBox, params: Rc<ParamSet>) -> BoundPart {
-        let (part, replays, manner) = (RefCell::new(part), RefCell::default(), Cell::default());
-        BoundPart { label: label.into(), desc, part, params, replays, manner }
+        let (part, replays, manner, shown) =
+            (RefCell::new(part), RefCell::default(), Cell::default(), RefCell::default());
+        let (origin, words) = (Origin::default(), format!("{} `{}`", desc.kind.name(), desc.name));
+        BoundPart { label: label.into(), desc, part, params, replays, manner, origin, words, shown }
+    }
+
+    /// The same, with what it was made from, for messages.
+    pub fn made_from(mut self, origin: Origin) -> BoundPart {
+        let kind = self.desc.kind.name();
+        self.words = format!("plugin `{}`, {kind} `{}` (`{}`)", origin.plugin, self.desc.name, self.params.owner());
+        self.origin = origin;
+        self
+    }
+
+    /// What it was made from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// `plugin::name`, or the name where the plugin is not known.
+    pub fn full_name(&self) -> String {
+        if self.origin.plugin.is_empty() {
+            self.desc.name.clone()
+        } else {
+            format!("{}::{}", self.origin.plugin, self.desc.name)
+        }
+    }
+
+    /// What it was bound to.
+    pub(super) fn shown(&self) -> Vec<TracePort> {
+        self.shown.borrow().clone()
     }
 
     /// From now on calls are of this manner; graphs of another one are forgotten.
@@ -133,6 +169,7 @@ impl BoundPart {
     /// # Errors
     /// What the part says.
     pub fn bind(&self, moment: Call<'_>, ports: &[TracePort]) -> Result<(), OpError> {
+        self.shown.replace(ports.to_vec());
         self.within(Stage::Bind, true, moment, |session| {
             let handles = symbolic(session, ports);
             let ports = port_values(ports.iter().map(|port| (port.name.as_str(), port.frames)), &handles);
@@ -170,6 +207,18 @@ impl BoundPart {
     /// # Errors
     /// What the part says, or results that its kind must not give.
     pub fn run(&self, moment: Call<'_>, ports: &[PortIn<'_>]) -> Result<Given, OpError> {
+        last_words::during(&self.words, &moment.run_stage, moment.step, || self.run_or_repeat(moment, ports))
+    }
+
+    fn run_or_repeat(&self, moment: Call<'_>, ports: &[PortIn<'_>]) -> Result<Given, OpError> {
+        if failed::are_kept() {
+            failed::begins(self, moment, ports);
+            let given = self.cross(moment, ports);
+            if given.is_ok() {
+                failed::ended();
+            }
+            return given;
+        }
         if let Some(given) = self.replays.borrow().run(ports, &self.params) {
             return Ok(given);
         }
@@ -207,6 +256,7 @@ impl BoundPart {
             }
             Ok(given)
         })
+        .map_err(|error| error.at(|message| self.circumstances(moment, ports, message)))
     }
 
     /// Tells the part that an epoch of the stage ended.
@@ -214,16 +264,20 @@ impl BoundPart {
     /// # Errors
     /// What the part says.
     pub fn epoch_end(&self, moment: Call<'_>) -> Result<Given, OpError> {
-        self.within(Stage::Run, false, moment, |session| {
-            let result = self.part.borrow().event(session.ctx(), event::EPOCH_END, RSlice::EMPTY).into_result();
-            self.finish(session, result)?;
-            Ok(Given {
-                staged: session.staged.take(),
-                emitted: session.emitted.take(),
-                log: session.log.take(),
-                ..Given::default()
+        let told = || {
+            self.within(Stage::Run, false, moment, |session| {
+                let result = self.part.borrow().event(session.ctx(), event::EPOCH_END, RSlice::EMPTY).into_result();
+                self.finish(session, result)?;
+                Ok(Given {
+                    staged: session.staged.take(),
+                    emitted: session.emitted.take(),
+                    log: session.log.take(),
+                    ..Given::default()
+                })
             })
-        })
+        };
+        last_words::during(&self.words, &moment.run_stage, moment.step, told)
+            .map_err(|error: OpError| error.at(|message| self.circumstances(moment, &[], message)))
     }
 
     fn within<T>(&self, stage: Stage, symbolic: bool, moment: &Moment, work: impl FnOnce(&Session) -> T) -> T {
@@ -293,10 +347,6 @@ fn symbolic(session: &Session, ports: &[TracePort]) -> Vec<Vec<Handle>> {
 }
 
 fn port_values<'a>(ports: impl Iterator<Item = (&'a str, usize)>, handles: &'a [Vec<Handle>]) -> Vec<PortValue<'a>> {
-    let value = |((name, frames), handles): ((&'a str, usize), &'a Vec<Handle>)| PortValue {
-        name: name.into(),
-        handles: RSlice::from_slice(handles),
-        frames,
-    };
+    let value = |((name, frames), handles): ((&'a str, usize), &'a Vec<Handle>)| PortValue::new(name, handles, frames);
     ports.zip(handles).map(value).collect()
 }

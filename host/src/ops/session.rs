@@ -28,6 +28,8 @@ pub struct Moment {
     pub stage: Rc<str>,
     /// Name of the phase.
     pub phase: Rc<str>,
+    /// Name of the stage in the run, for messages.
+    pub run_stage: Rc<str>,
     /// Seed of the run.
     pub seed: u64,
 }

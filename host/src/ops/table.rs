@@ -15,7 +15,7 @@ use stillhouse_plugin::abi::abi_stable::prefix_type::PrefixTypeTrait;
 use stillhouse_plugin::abi::abi_stable::std_types::{ROption, RSlice, RSliceMut, RStr, RString};
 use stillhouse_plugin::abi::{
     ABI_MAJOR, ABI_MINOR, AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo,
-    code, text as text_keys,
+    code, distribution, text as text_keys,
 };
 use stillhouse_plugin::op::{DType, Meta, Op};
 
@@ -362,8 +362,8 @@ extern "C" fn random(
         let make = || {
             let mut rng = generator(session, purpose.as_str());
             let draw = |_| match kind {
-                0 => a + (b - a) * rng.uniform_f64(),
-                1 => a + b * rng.normal(),
+                distribution::UNIFORM => a + (b - a) * rng.uniform_f64(),
+                distribution::NORMAL => a + b * rng.normal(),
                 _ => f64::from(u8::from(rng.chance(a))),
             };
             let values: Vec<f64> = (0..meta.count()).map(draw).collect();
@@ -371,7 +371,7 @@ extern "C" fn random(
                 .to_dtype(to_candle_dtype(meta.dtype))
         };
         session.varies();
-        if kind > 2 {
+        if kind > distribution::BERNOULLI {
             session.fail(code::UNSUPPORTED, format!("host {ABI_MAJOR}.{ABI_MINOR} has no distribution {kind}"));
             return Some(session.put(Value::Poisoned));
         }
@@ -398,6 +398,7 @@ extern "C" fn step_info(ctx: Ctx, info: &mut StepInfo) {
             frame: moment.frame,
             training: u32::from(moment.training),
             samples: moment.samples,
+            ..StepInfo::default()
         };
         Some(())
     });
@@ -411,6 +412,7 @@ extern "C" fn text(ctx: Ctx, key: u32) -> RString {
             text_keys::PHASE => session.moment.phase.as_ref().into(),
             text_keys::TERM => session.params.owner().into(),
             text_keys::HOST_VERSION => env!("CARGO_PKG_VERSION").into(),
+            text_keys::INTERFACE => format!("{ABI_MAJOR}.{ABI_MINOR}").into(),
             _ => RString::new(),
         })
     })

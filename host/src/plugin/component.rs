@@ -5,6 +5,7 @@ use crate::manifest::nearest;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use stillhouse_plugin::abi::abi_stable::std_types::RResult;
 use stillhouse_plugin::abi::{AbiError, HostApi_Ref, PartBox, PluginModule_Ref, code};
 use stillhouse_plugin::desc::Desc;
@@ -28,6 +29,17 @@ pub struct Plugin {
     pub notes: Vec<String>,
 }
 
+/// A plugin that a lock file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// Its name.
+    pub name: String,
+    /// Its version when it was locked.
+    pub version: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
+}
+
 /// Something that a plugin offers.
 #[derive(Clone)]
 pub struct Component {
@@ -36,6 +48,8 @@ pub struct Component {
     /// Where it comes from.
     pub plugin: Arc<Plugin>,
     pub(super) module: PluginModule_Ref,
+    /// Whether parts of it were made.
+    pub(super) used: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Component {
@@ -57,7 +71,10 @@ impl Component {
     pub fn create(&self, config: &str, host: HostApi_Ref) -> Result<PartBox, PluginError> {
         let create = self.module.create();
         match create(self.desc.kind.name().into(), self.desc.name.as_str().into(), config.into(), host) {
-            RResult::ROk(part) => Ok(part),
+            RResult::ROk(part) => {
+                self.used.store(true, Ordering::Relaxed);
+                Ok(part)
+            }
             RResult::RErr(error) => Err(self.error(&error)),
         }
     }

@@ -1,17 +1,18 @@
 //! From search paths to a registry.
 
-use super::component::{Component, Plugin};
+use super::component::{Component, Pinned, Plugin};
 use super::describe::{self, Fault};
 use super::error::PluginError;
 use super::find::{Candidate, Origin, SearchPaths, candidates, unreadable};
 use super::load;
 use super::note;
-use super::registry::{Fate, Refused, Registry, Seen, Shadowed};
+use super::registry::{Fate, Refused, Registry, Seen, Shadowed, same_name};
 use super::verify::{Verified, verify};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use stillhouse_plugin::abi::ABI_MINOR;
 use stillhouse_plugin::abi::abi_stable::std_types::RResult;
 
@@ -19,6 +20,7 @@ use stillhouse_plugin::abi::abi_stable::std_types::RResult;
 struct Discovery<'a> {
     allow_abort: bool,
     reserved: &'a [&'a str],
+    pinned: &'a [Pinned],
     registry: Registry,
     /// Files that were looked at, by their real path.
     files: HashSet<PathBuf>,
@@ -32,9 +34,14 @@ impl Registry {
     /// With `allow_abort`, a plugin is taken although a panic in it ends the process. A component with a setting that is
     /// named like one of the `reserved` keys of a manifest is refused with its plugin, since no manifest could reach it.
     pub fn discover(paths: &SearchPaths, allow_abort: bool, reserved: &[&str]) -> Registry {
+        Registry::discover_pinned(paths, allow_abort, reserved, &[])
+    }
+
+    /// Likewise; a plugin of the name of a pinned one that is another file is refused before any of its code runs.
+    pub fn discover_pinned(paths: &SearchPaths, allow_abort: bool, reserved: &[&str], pinned: &[Pinned]) -> Registry {
         let registry = Registry { places: paths.places().to_vec(), ..Registry::default() };
         let (files, contents) = Default::default();
-        let mut discovery = Discovery { allow_abort, reserved, registry, files, contents };
+        let mut discovery = Discovery { allow_abort, reserved, pinned, registry, files, contents };
         for (at, place) in paths.places().iter().enumerate() {
             match candidates(place) {
                 Ok(found) => found.iter().for_each(|candidate| discovery.take(candidate, at, place.origin)),
@@ -82,6 +89,13 @@ impl Discovery<'_> {
             self.registry.shadowed.push(Shadowed { name: name.clone(), version, path: path.to_owned(), by });
             return Ok(Fate::Shadowed(name));
         }
+        if let Some(pinned) =
+            self.pinned.iter().find(|one| same_name(&one.name, &verified.name) && one.sha256 != sha256)
+        {
+            let got = Pinned { name: verified.name.clone(), version: verified.version, sha256 };
+            let (path, locked, got) = (path.to_owned(), Box::new(pinned.clone()), Box::new(got));
+            return Err(PluginError::NotLocked { path, plugin: verified.name, locked, got });
+        }
         let name = verified.name.clone();
         self.load(path, verified, sha256)?;
         Ok(Fate::Taken(name))
@@ -104,7 +118,8 @@ impl Discovery<'_> {
         })?;
         let Verified { name, version, abi, built_with, .. } = verified;
         let plugin = Arc::new(Plugin { name, version, path: path.to_owned(), sha256, abi, built_with, notes });
-        let component = |desc| Component { desc, plugin: Arc::clone(&plugin), module };
+        let used = Arc::new(AtomicBool::new(false));
+        let component = |desc| Component { desc, plugin: Arc::clone(&plugin), module, used: Arc::clone(&used) };
         self.registry.components.extend(descs.into_iter().map(component));
         self.registry.plugins.push(plugin);
         Ok(())

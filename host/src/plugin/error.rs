@@ -1,5 +1,6 @@
 //! What can be wrong with a plugin: one variant per cause.
 
+use super::component::Pinned;
 use std::path::PathBuf;
 use stillhouse_plugin::desc::Kind;
 
@@ -115,6 +116,21 @@ pub enum PluginError {
         noted: String,
         /// SHA-256 of the file.
         got: String,
+    },
+    /// A plugin that is not the file which the lock file names.
+    #[error(
+        "plugin `{plugin}` is not the one that was locked: {} ({:.12}..) was, {} ({:.12}..) is found: `{}`",
+        locked.version, locked.sha256, got.version, got.sha256, path.display()
+    )]
+    NotLocked {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        plugin: String,
+        /// What was locked.
+        locked: Box<Pinned>,
+        /// The file.
+        got: Box<Pinned>,
     },
     /// The system cannot open the library.
     #[error("plugin `{plugin}` cannot be opened: {cause}")]

@@ -19,15 +19,19 @@ pub(super) struct Mismatch {
 /// A newer side has what the older one has, and more after it. So the older side is the interface, and the newer one must
 /// implement it; of equal sides each must implement the other.
 pub(super) fn check(header: &'static LibHeader, minor: u32) -> Result<(), Mismatch> {
-    let host = host_layout();
     let Some(plugin) = header.layout() else {
         let difference = "its types are not described".to_owned();
         return Err(Mismatch { report: difference.clone(), difference });
     };
-    match minor.cmp(&ABI_MINOR) {
-        Ordering::Less => implements(plugin, host, true),
-        Ordering::Greater => implements(host, plugin, false),
-        Ordering::Equal => implements(host, plugin, false).and_then(|()| implements(plugin, host, true)),
+    compare((host_layout(), ABI_MINOR), (plugin, minor))
+}
+
+/// The types of both sides, each with its minor version.
+fn compare(host: (&'static TypeLayout, u32), plugin: (&'static TypeLayout, u32)) -> Result<(), Mismatch> {
+    match plugin.1.cmp(&host.1) {
+        Ordering::Less => implements(plugin.0, host.0, true),
+        Ordering::Greater => implements(host.0, plugin.0, false),
+        Ordering::Equal => implements(host.0, plugin.0, false).and_then(|()| implements(plugin.0, host.0, true)),
     }
 }
 
@@ -105,5 +109,38 @@ fn short(text: &str) -> String {
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use next_interface::abi::host_layout as next_layout;
+
+    fn difference(host: (&'static TypeLayout, u32), plugin: (&'static TypeLayout, u32)) -> Option<String> {
+        compare(host, plugin).err().map(|mismatch| mismatch.difference)
+    }
+
+    #[test]
+    fn older_plugin_in_newer_host_fits() {
+        assert_eq!(difference((next_layout(), ABI_MINOR + 1), (host_layout(), ABI_MINOR)), None);
+    }
+
+    #[test]
+    fn newer_plugin_in_older_host_fits() {
+        assert_eq!(difference((host_layout(), ABI_MINOR), (next_layout(), ABI_MINOR + 1)), None);
+    }
+
+    #[test]
+    fn more_under_an_equal_minor_is_a_difference() {
+        let is_told = |said: Option<String>| said.is_some_and(|said| said.contains("21") && said.contains("22"));
+        assert!(is_told(difference((host_layout(), 1), (next_layout(), 1))));
+        assert!(is_told(difference((next_layout(), 1), (host_layout(), 1))));
+    }
+
+    #[test]
+    fn less_under_a_higher_minor_is_a_difference() {
+        assert!(difference((next_layout(), 1), (host_layout(), 2)).is_some());
+        assert!(difference((host_layout(), 2), (next_layout(), 1)).is_some());
     }
 }

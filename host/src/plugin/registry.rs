@@ -6,6 +6,7 @@ use super::find::{Place, listed};
 use crate::manifest::nearest;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use stillhouse_plugin::desc::Kind;
 
 /// All kinds, in the order of lists.
@@ -79,6 +80,15 @@ impl Registry {
     /// All components, plugin by plugin.
     pub fn components(&self) -> &[Component] {
         &self.components
+    }
+
+    /// Plugins of which parts were made, in the order of the search.
+    pub fn used(&self) -> impl Iterator<Item = &Plugin> {
+        let is_used = |plugin: &&Arc<Plugin>| {
+            let own = self.components.iter().filter(|component| Arc::ptr_eq(&component.plugin, plugin));
+            own.into_iter().any(|component| component.used.load(Ordering::Relaxed))
+        };
+        self.plugins.iter().filter(is_used).map(AsRef::as_ref)
     }
 
     /// Plugins that were not loaded, since one of their name came before them.

@@ -29,7 +29,19 @@ pub struct Verified {
 /// It is absent, unreadable, no library, for another machine, cut off, no plugin, of another major version of the interface,
 /// or a panic in it would end the process and `allow_abort` is false.
 pub fn verify(path: &Path, allow_abort: bool) -> Result<Verified, PluginError> {
-    let image = read_image(path)?;
+    examined(path, &read_image(path)?, allow_abort)
+}
+
+/// The same of a file in memory; `path` is what it is called in errors.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_bytes(path: &Path, bytes: &[u8], allow_abort: bool) -> Result<Verified, PluginError> {
+    let len = bytes.len() as u64;
+    examined(path, &image::read(bytes, len).map_err(|flaw| flawed(path, len, flaw))?, allow_abort)
+}
+
+fn examined(path: &Path, image: &Image, allow_abort: bool) -> Result<Verified, PluginError> {
     let verified = read_preamble(path, &image.preamble)?;
     let plugin = verified.name.clone();
     let path = path.to_owned();

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 /// Keys that change nothing of what is trained: the last names of paths, or whole paths.
-const HARMLESS: &[&str] = &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint_every", "plugins.paths"];
+const HARMLESS: &[&str] =
+    &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint_every", "run.dump_inputs", "plugins.paths"];
 const HARMLESS_IN_STAGES: &[&str] = &["log_every", "gradient_norms"];
 
 /// What of a manifest changed since a run began, a line for each key: `stage.distil.batch: 32, now 64`. Left out are keys that

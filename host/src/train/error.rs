@@ -23,6 +23,16 @@ pub enum TrainError {
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// A step failed in what does not know where it is.
+    #[error("{error}")]
+    Step {
+        /// What failed.
+        error: Box<TrainError>,
+        /// Stage.
+        stage: Box<str>,
+        /// Update.
+        step: u64,
+    },
     /// A term is not a number any more.
     #[error("term `{term}` (`{part}`) is {value} at step {step} of stage `{stage}`")]
     NotFinite {
@@ -65,9 +75,10 @@ impl TrainError {
     pub fn hint(&self) -> Option<String> {
         match self {
             TrainError::NotFinite { hint, .. } => Some(hint.to_string()),
+            TrainError::Step { error, .. } => error.hint(),
             TrainError::Data(error) => error.hint(),
             TrainError::Weights(error) => error.hint(),
-            TrainError::Part(error) if error.is_panic() => {
+            TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) if error.is_panic() => {
                 Some("this is a mistake of the plugin; the last checkpoint is intact".into())
             }
             _ => None,
@@ -78,7 +89,21 @@ impl TrainError {
     pub fn notes(&self) -> Vec<String> {
         match self {
             TrainError::NotFinite { inputs, .. } => inputs.to_vec(),
+            TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) => error.notes(),
+            TrainError::Step { stage, step, error } => {
+                std::iter::once(format!("at step {step} of stage `{stage}`")).chain(error.notes()).collect()
+            }
             _ => vec![],
+        }
+    }
+
+    /// The same in this step, where the error does not say so itself.
+    pub(super) fn in_step(self, stage: &str, step: u64) -> TrainError {
+        match &self {
+            TrainError::Candle(_) | TrainError::Network(_) | TrainError::Part(_) if self.notes().is_empty() => {
+                TrainError::Step { error: Box::new(self), stage: stage.into(), step }
+            }
+            _ => self,
         }
     }
 

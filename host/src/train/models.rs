@@ -7,7 +7,7 @@ use crate::exec::{Executor, ModuleSlot, Network};
 use crate::graph::{Graph, Source};
 use crate::manifest::{self, ManifestPath, Part, nearest};
 use crate::model::{self, Frame, ModelError};
-use crate::ops::{BoundPart, ParamSet, host_api};
+use crate::ops::{BoundPart, Origin, ParamSet, host_api};
 use crate::plugin::{Component, PluginError};
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
@@ -136,7 +136,9 @@ pub(super) fn create(
 ) -> Result<BoundPart, Problem> {
     let json = serde_json::Value::Object(config.clone()).to_string();
     let part = component.create(&json, host_api()).map_err(|error| at_setting(&error, config, at))?;
-    Ok(BoundPart::new(label, component.desc.clone(), part, params))
+    let plugin = &component.plugin;
+    let origin = Origin { plugin: plugin.name.clone(), file: plugin.path.clone(), config: json };
+    Ok(BoundPart::new(label, component.desc.clone(), part, params).made_from(origin))
 }
 
 /// The error of a part that refuses its settings, at the setting that it names first.

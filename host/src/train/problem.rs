@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn told_part_that_names_itself_is_named_once() {
-        let said = |message: &str| OpError::Part { part: "`hint` (`mse`)".into(), message: message.into(), code: 0 };
+        let said =
+            |message: &str| OpError::Part { part: "`hint` (`mse`)".into(), message: message.into(), code: 0, at: None };
         assert_eq!(told(&said("`mse` got features that differ")).0.message, "`mse` got features that differ");
         assert_eq!(told(&said("no port")).0.message, "`hint` (`mse`): no port");
     }

@@ -1,10 +1,11 @@
 //! What a manifest stands on, whatever the seed: data sets in memory, plugins loaded, the device.
 
 use super::binding::TERM_KINDS;
+use super::lock::{self, Lock};
 use super::problem::{Problem, settings_hint, told};
 use crate::data::{self, DataSet};
 use crate::manifest::{self, Diagnostic, Diagnostics, Manifest, ManifestPath, Part, RESERVED_TERM_KEYS, Sources};
-use crate::plugin::{Component, PluginError, Registry, SearchPaths};
+use crate::plugin::{Component, PluginError, Refused, Registry, SearchPaths};
 use candle_core::{DType, Device};
 use indexmap::IndexMap;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Setup {
     pub manifest: Manifest,
     /// Its texts.
     pub sources: Sources,
+    /// What plugins and files are held to.
+    pub lock: Option<Lock>,
     /// Plugins.
     pub registry: Registry,
     /// Data sets by name, validation parts split off.
@@ -27,13 +30,25 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens data sets and plugins.
+    /// Opens data sets and plugins, which have to be those of the lock where there is one.
     ///
     /// # Errors
     /// Everything that is missing or broken.
-    pub fn open(manifest: Manifest, sources: Sources, allow_abort: bool) -> Result<Setup, Box<(Diagnostics, Sources)>> {
+    pub fn open(
+        manifest: Manifest,
+        sources: Sources,
+        lock: Option<Lock>,
+        allow_abort: bool,
+    ) -> Result<Setup, Box<(Diagnostics, Sources)>> {
         let mut found = Diagnostics::default();
-        let registry = open_plugins(&manifest, &sources, allow_abort, &mut found);
+        let registry = open_plugins(&manifest, &sources, lock.as_ref(), allow_abort, &mut found);
+        if let Some(lock) = &lock {
+            found.extend(lock::held(lock, &manifest, &sources, &registry));
+            if found.has_errors() {
+                // What a part of another plugin would say is of no use.
+                return Err(Box::new((found, sources)));
+            }
+        }
         let mut sets = IndexMap::new();
         for (name, entry) in &manifest.data {
             match open_data(name, entry, &sources) {
@@ -56,7 +71,14 @@ impl Setup {
             check_parts(&manifest, &sources, &registry, &mut found);
             return Err(Box::new((found, sources)));
         }
-        Ok(Setup { manifest, sources, registry, data: sets, device, float: DType::F32 })
+        Ok(Setup { manifest, sources, lock, registry, data: sets, device, float: DType::F32 })
+    }
+}
+
+impl Setup {
+    /// Plugins that a plan made parts of, and that the lock does not name.
+    pub fn unlisted(&self) -> Diagnostics {
+        self.lock.as_ref().map(|lock| lock::unlisted(lock, &self.sources, &self.registry)).unwrap_or_default()
     }
 }
 
@@ -102,11 +124,20 @@ fn check_parts(manifest: &Manifest, sources: &Sources, registry: &Registry, foun
     }
 }
 
-fn open_plugins(manifest: &Manifest, sources: &Sources, allow_abort: bool, found: &mut Diagnostics) -> Registry {
+fn open_plugins(
+    manifest: &Manifest,
+    sources: &Sources,
+    lock: Option<&Lock>,
+    allow_abort: bool,
+    found: &mut Diagnostics,
+) -> Registry {
     let at = ManifestPath::of(["plugins", "paths"]);
     let paths: Vec<PathBuf> = manifest.plugins.paths.iter().map(|path| sources.resolve(&at, path)).collect();
-    let registry = Registry::discover(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS);
-    for refused in registry.refused().iter().filter(|refused| refused.named) {
+    let pinned = lock.map(Lock::pinned).unwrap_or_default();
+    let registry = Registry::discover_pinned(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS, &pinned);
+    // What differs from the lock is told as such.
+    let is_told = |refused: &&Refused| refused.named && !matches!(refused.error, PluginError::NotLocked { .. });
+    for refused in registry.refused().iter().filter(is_told) {
         let written = paths.iter().position(|path| *path == refused.path);
         let at = written.map_or_else(|| at.clone(), |index| at.index(index));
         found.extend(Diagnostics::from(told(&refused.error).at(&at, Part::Value)));

@@ -16,6 +16,7 @@ use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
 use crate::manifest::{self, Goal};
 use crate::model::{WeightsError, load_weights, read_weights, write_weights};
 use crate::ops::Moment;
+use crate::plugin::last_words;
 use candle_core::Tensor;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -153,7 +154,9 @@ impl StageRunner<'_> {
             lr = stage.spec.optimizer.lr() * factor;
             let moment = self.moment(stage, set, extent, position);
             let norms = stage.spec.gradient_norms && position.steps.is_multiple_of(log_every(stage));
-            let report = stepper.step(&tensors, &moment, factor, norms)?;
+            let step = || stepper.step(&tensors, &moment, factor, norms);
+            let report = last_words::during("the training", &stage.name, position.steps, step)
+                .map_err(|error| error.in_step(&stage.name, position.steps))?;
             report.log.iter().for_each(|(level, term, line)| observer.said(*level, term, line));
             means.add(&report);
             tables.add(&report);
@@ -201,6 +204,7 @@ impl StageRunner<'_> {
             samples: set.train.index_bound() as u64,
             stage: stage.inner.as_str().into(),
             phase: "".into(),
+            run_stage: stage.name.as_str().into(),
             seed: self.run.seed,
         }
     }

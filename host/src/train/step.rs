@@ -406,13 +406,18 @@ fn not_finite(active: &ActiveTerm, inner: &str, value: f64, ports: &[PortIn<'_>]
         Some(format!("port `{}`: {}{size}", port.name, crate::ops::meta_of(value)))
     };
     let Blame { first, hint } = blame(&active.term, ports, seen);
+    let said = format!("`{}` is {value}", active.term.label(inner));
+    let case = active.term.part.circumstances(seen.moment, ports, &said).case;
+    let case = case.map(|case| {
+        format!("its inputs are in {0}; repeat it with `stillhouse plugin eval --case {0}`", case.display())
+    });
     TrainError::NotFinite {
         term: active.term.label(inner).into(),
         part: active.term.part.desc().name.as_str().into(),
         value,
         step: seen.moment.step,
         stage: seen.stage.name.as_str().into(),
-        inputs: first.into_iter().chain(ports.iter().filter_map(describe)).collect(),
+        inputs: first.into_iter().chain(ports.iter().filter_map(describe)).chain(case).collect(),
         hint: hint.into(),
     }
 }

@@ -10,7 +10,7 @@ fn plugins_lists_components_and_places() {
     let said = place.succeed(&["plugins"]);
     let names: Vec<&str> = said.out.lines().filter(|line| line.starts_with("stillhouse-")).collect();
     assert_eq!(names.len(), 3, "{}", said.out);
-    assert!(names[2].starts_with("stillhouse-kd 0.1.0  (ABI 0."), "{}", names[2]);
+    assert!(names[2].starts_with("stillhouse-kd 0.1.0  (ABI 1."), "{}", names[2]);
     let kd = "  loss       kd                 Soft targets: ";
     assert!(said.out.lines().any(|line| line.starts_with(kd)), "{}", said.out);
     assert!(said.out.contains("\nsearched:\n"), "{}", said.out);
@@ -97,14 +97,14 @@ fn describe_json_has_schema_and_file() {
     let component = json(&Place::new().succeed(&["describe", "kd", "--json"]).out);
     assert_eq!(component["component"]["schema"]["properties"]["temperature"]["default"], 4.0);
     assert_eq!(component["plugin"]["name"], "stillhouse-kd");
-    assert_eq!(component["plugin"]["abi"], "0.1");
+    assert_eq!(component["plugin"]["abi"], "1.0");
 }
 
 #[test]
 fn describe_says_who_built_it_and_what_connectors_read() {
     let said = Place::new().succeed(&["describe", "connector/linear"]);
     assert!(said.out.contains("\nports\n  from               what the student's tap"), "{}", said.out);
-    assert!(said.out.contains("\nplugin\n  stillhouse-fitnet 0.1.0, ABI 0.1, built with rustc "), "{}", said.out);
+    assert!(said.out.contains("\nplugin\n  stillhouse-fitnet 0.1.0, ABI 1.0, built with rustc "), "{}", said.out);
     let hash = said.out.lines().last().and_then(|line| line.strip_prefix("  sha256 ")).expect("the hash");
     assert!(hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{hash}");
 }

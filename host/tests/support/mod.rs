@@ -5,6 +5,7 @@
 pub mod clips;
 pub mod close;
 pub mod command;
+pub mod frozen;
 pub mod lab;
 pub mod made;
 pub mod naive;

@@ -15,6 +15,7 @@ pub struct View<'a> {
     pub dtype: u32,
     /// 0: memory of the host process.
     pub device: u32,
+    pub reserved: [u64; 2],
 }
 
 /// Contiguous values to be written, borrowed for the call. A null `data` says that nobody wants them.
@@ -25,6 +26,21 @@ pub struct ViewMut<'a> {
     pub shape: RSlice<'a, usize>,
     pub dtype: u32,
     pub device: u32,
+    pub reserved: [u64; 2],
+}
+
+impl<'a> View<'a> {
+    /// A view of memory of this process.
+    pub fn of(data: *const u8, shape: &'a [usize], dtype: u32) -> View<'a> {
+        View { data, shape: RSlice::from_slice(shape), dtype, device: 0, reserved: [0; 2] }
+    }
+}
+
+impl<'a> ViewMut<'a> {
+    /// A view of memory of this process; null: nobody wants the values.
+    pub fn of(data: *mut u8, shape: &'a [usize], dtype: u32) -> ViewMut<'a> {
+        ViewMut { data, shape: RSlice::from_slice(shape), dtype, device: 0, reserved: [0; 2] }
+    }
 }
 
 // SAFETY: a view is a borrowed slice in all but type; whoever makes one borrows the memory for the call.

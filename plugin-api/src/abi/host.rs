@@ -16,6 +16,7 @@ pub struct TensorInfo {
     pub device: u32,
     /// 1 when nothing is computed: the call is a trace.
     pub symbolic: u32,
+    pub reserved: [u64; 4],
 }
 
 /// Where in training a call stands.
@@ -29,10 +30,13 @@ pub struct StepInfo {
     pub steps_per_epoch: u64,
     /// Frame of the sequence that a module works on, from 0.
     pub frame: u64,
-    /// 1 in training, 0 in evaluation.
-    pub training: u32,
     /// Samples of the training set.
     pub samples: u64,
+    /// 1 in training, 0 in evaluation.
+    pub training: u32,
+    /// Reserved.
+    pub flags: u32,
+    pub reserved: [u64; 6],
 }
 
 /// A piece of work over index ranges, called from the host's threads.
@@ -40,7 +44,7 @@ pub struct StepInfo {
 #[derive(StableAbi, Clone, Copy)]
 pub struct ParallelFn {
     pub data: *const (),
-    /// Works on `start .. end`; gives 0, or 1 after a panic that it caught.
+    /// Works on `start .. end`; gives 0, or 1 when it failed. No panic may leave it.
     pub call: extern "C" fn(data: *const (), start: usize, end: usize) -> u32,
 }
 
@@ -49,12 +53,25 @@ unsafe impl Send for ParallelFn {}
 // SAFETY: as above.
 unsafe impl Sync for ParallelFn {}
 
+/// Distributions of [`HostApi::random`].
+pub mod distribution {
+    /// Uniform in `[a, b)`.
+    pub const UNIFORM: u32 = 0;
+    /// Normal of mean `a` and deviation `b`.
+    pub const NORMAL: u32 = 1;
+    /// 1 with probability `a`, else 0.
+    pub const BERNOULLI: u32 = 2;
+}
+
 /// Keys of [`HostApi::text`].
 pub mod text {
     pub const STAGE: u32 = 0;
     pub const PHASE: u32 = 1;
     pub const TERM: u32 = 2;
+    /// Version of the host's program.
     pub const HOST_VERSION: u32 = 3;
+    /// Version of the interface that the host speaks, `1.0`.
+    pub const INTERFACE: u32 = 4;
 }
 
 /// Functions of the host. A tensor function never fails at once: it gives a poisoned handle, and the first error of the call
@@ -88,14 +105,13 @@ pub struct HostApi {
     pub set: extern "C" fn(Ctx, RStr<'_>, Handle),
     /// Stages new rows of a buffer: name, indices `i64` `[K]`, values `[K, ...]`.
     pub set_rows: extern "C" fn(Ctx, RStr<'_>, Handle, Handle),
-    /// Random values by purpose: distribution (0 uniform in [a, b), 1 normal of mean a and deviation b, 2 Bernoulli of
-    /// probability a), dtype code, shape, a, b.
+    /// Random values by purpose: [`distribution`], dtype code, shape, a, b.
     pub random: extern "C" fn(Ctx, RStr<'_>, u32, u32, RSlice<'_, usize>, f64, f64) -> Handle,
     /// A seed by purpose, for a part's own generator: equal for equal manifest, seed, step and purpose.
     pub seed: extern "C" fn(Ctx, RStr<'_>) -> u64,
     /// Where training stands.
     pub step_info: extern "C" fn(Ctx, &mut StepInfo),
-    /// Text by key, see [`text`].
+    /// Text by key, see [`text`]; empty for a key that the host does not know.
     pub text: extern "C" fn(Ctx, u32) -> RString,
     /// Hands a tensor to the run's log and report under a name.
     pub emit: extern "C" fn(Ctx, RStr<'_>, Handle),
@@ -105,7 +121,8 @@ pub struct HostApi {
     pub poison: extern "C" fn(Ctx, RStr<'_>, RStr<'_>) -> Handle,
     /// The first error since the last call, taken.
     pub take_error: extern "C" fn(Ctx) -> ROption<AbiError>,
-    /// Work on `0 .. n` in pieces of at least `grain`; 0, or 1 when a piece panicked.
+    /// Work on `0 .. n` in pieces `k grain .. (k + 1) grain`; 0, or 1 when a piece failed. It needs no call: own operations use
+    /// it from whatever thread they are on, as [`NO_CALL`](super::NO_CALL).
     #[sabi(last_prefix_field)]
     pub parallel_for: extern "C" fn(Ctx, usize, usize, ParallelFn) -> u32,
 }

@@ -9,8 +9,14 @@
 //! Handles belong to one call: the host frees those that are left over when it returns, and a handle used later is an error.
 //!
 //! # Versions
-//! The major number must match. A minor only appends: operations at the end of the table, fields after
-//! `last_prefix_field`, keys in JSON. No signature and no meaning changes.
+//! The major number must match. A minor only appends: operations with new codes, functions after `last_prefix_field` of a table
+//! or trait, keys and codes of lists, keys in JSON, a meaning for a reserved word in which 0 is what it was before. No signature, no
+//! layout and no meaning changes. Whoever makes a value writes 0 into its reserved words, and whoever reads one passes over them;
+//! a part gives no error for an event, and a host none for a text, that it does not know. `tests/abi/1.0/` of the repository has
+//! this crate as 1.0 froze it, and `frozen.rs` here holds the crate to it.
+//!
+//! The version of this crate is another number: types carry that of the interface (see `build.rs`), so that a new release of the
+//! SDK builds plugins for the same hosts.
 // The derive macros of abi_stable 0.11 predate these lints.
 #![allow(
     non_local_definitions,
@@ -30,7 +36,7 @@ mod types;
 
 pub use abi_stable;
 pub use fused::{Fused, Fused_TO, FusedBox, View, ViewMut};
-pub use host::{HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo, text};
+pub use host::{HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo, distribution, text};
 pub use module::{PluginModule, PluginModule_Ref, export_header, host_layout};
 pub use part::{Named, Part, Part_TO, PartBox, PortValue, event, role};
 pub use preamble::{MAGIC, Preamble, padded};
@@ -38,9 +44,11 @@ pub use safe::{Element, parallel_for, view_slice, view_slice_mut};
 pub use types::{AbiError, AbiResult, Ctx, Handle, code};
 
 /// First number of the interface's version: it must be equal on both sides.
-pub const ABI_MAJOR: u32 = 0;
+pub const ABI_MAJOR: u32 = 1;
 /// Second number: it grows when something is appended.
-pub const ABI_MINOR: u32 = 1;
+pub const ABI_MINOR: u32 = 0;
+/// The context of no call, for the functions that need none.
+pub const NO_CALL: Ctx = Ctx(0);
 /// Exported symbol of the [`Preamble`].
 pub const PREAMBLE_SYMBOL: &str = "STILLHOUSE_PREAMBLE";
 /// Exported symbol of the `LibHeader`.

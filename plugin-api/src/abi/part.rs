@@ -13,6 +13,14 @@ pub struct PortValue<'a> {
     pub name: RStr<'a>,
     pub handles: RSlice<'a, Handle>,
     pub frames: usize,
+    pub reserved: [u64; 2],
+}
+
+impl<'a> PortValue<'a> {
+    /// `handles` of a port, `frames` for each tap.
+    pub fn new(name: &'a str, handles: &'a [Handle], frames: usize) -> PortValue<'a> {
+        PortValue { name: name.into(), handles: RSlice::from_slice(handles), frames, reserved: [0; 2] }
+    }
 }
 
 /// A tensor that a part gives back.
@@ -20,8 +28,18 @@ pub struct PortValue<'a> {
 #[derive(StableAbi, Clone)]
 pub struct Named {
     pub role: u32,
+    /// Reserved.
+    pub flags: u32,
     pub name: RString,
     pub handle: Handle,
+    pub reserved: u64,
+}
+
+impl Named {
+    /// A tensor in a role, under a name that may be empty.
+    pub fn new(role: u32, name: impl Into<RString>, handle: Handle) -> Named {
+        Named { role, flags: 0, name: name.into(), handle, reserved: 0 }
+    }
 }
 
 /// Roles of [`Named`].
@@ -53,7 +71,7 @@ pub trait Part: Send + Sync + 'static {
     fn bind(&mut self, cx: Ctx, ports: RSlice<'_, PortValue<'_>>) -> AbiResult<()>;
     /// One step.
     fn run(&self, cx: Ctx, ports: RSlice<'_, PortValue<'_>>) -> AbiResult<RVec<Named>>;
-    /// Something happened; `ports` is reserved and empty.
+    /// Something happened; `ports` is reserved and empty. Kinds that a part does not know are no error.
     #[sabi(last_prefix_field)]
     fn event(&self, cx: Ctx, kind: u32, ports: RSlice<'_, PortValue<'_>>) -> AbiResult<()>;
 }

@@ -46,12 +46,25 @@ pub fn view_slice_mut<'a, T: Element>(view: &'a mut ViewMut<'_>) -> Option<&'a m
     Some(unsafe { std::slice::from_raw_parts_mut(view.data.cast(), count) })
 }
 
-/// Runs `work(start, end)` over pieces of `0 .. n` on the host's threads. False when a piece panicked.
-pub fn parallel_for<F: Fn(usize, usize) + Sync>(host: HostApi_Ref, cx: Ctx, n: usize, grain: usize, work: &F) -> bool {
-    extern "C" fn call<F: Fn(usize, usize) + Sync>(data: *const (), start: usize, end: usize) -> u32 {
+/// Runs `work(start, end)` over pieces of `0 .. n` on the host's threads. False when a piece gave false or panicked.
+pub fn parallel_for<F: Fn(usize, usize) -> bool + Sync>(
+    host: HostApi_Ref,
+    cx: Ctx,
+    n: usize,
+    grain: usize,
+    work: &F,
+) -> bool {
+    extern "C" fn call<F: Fn(usize, usize) -> bool + Sync>(data: *const (), start: usize, end: usize) -> u32 {
         // SAFETY: `data` is the `&F` given below, which outlives the host's call.
         let work = unsafe { &*data.cast::<F>() };
-        u32::from(catch_unwind(AssertUnwindSafe(|| work(start, end))).is_err())
+        match catch_unwind(AssertUnwindSafe(|| work(start, end))) {
+            Ok(done) => u32::from(!done),
+            Err(payload) => {
+                // Its destructor may panic again, and nothing may leave this function.
+                std::mem::forget(payload);
+                1
+            }
+        }
     }
     let task = ParallelFn { data: std::ptr::from_ref(work).cast(), call: call::<F> };
     host.parallel_for()(cx, n, grain, task) == 0

@@ -37,14 +37,23 @@ pub mod code {
 #[derive(StableAbi, Debug, Clone)]
 pub struct AbiError {
     pub code: u32,
+    /// Reserved.
+    pub flags: u32,
     pub message: RString,
     pub context: RVec<RString>,
+    /// Further facts as a JSON object, which only grows; empty when there are none.
+    pub facts: RString,
 }
 
 impl AbiError {
     /// An error without context.
     pub fn new(code: u32, message: impl Into<String>) -> AbiError {
-        AbiError { code, message: message.into().into(), context: RVec::new() }
+        AbiError::within(code, message.into().into(), RVec::new())
+    }
+
+    /// An error with what it happened in.
+    pub fn within(code: u32, message: RString, context: RVec<RString>) -> AbiError {
+        AbiError { code, flags: 0, message, context, facts: RString::new() }
     }
 }
 

@@ -4,10 +4,11 @@ use super::error::{Error, Result};
 use super::fused::{self, FusedOp};
 use super::init::Init;
 use super::tensor::Tensor;
+use super::threads;
 use crate::abi::{
     self, Ctx, Handle, HostApi_Ref, StepInfo,
     abi_stable::std_types::{ROption, RSlice},
-    text,
+    distribution, text,
 };
 use crate::op::{DType, Op};
 use std::ops::Deref;
@@ -121,17 +122,17 @@ impl Cx {
 
     /// Uniform in `[low, high)`. Equal for equal manifest, seed, step and purpose.
     pub fn uniform(&self, purpose: &str, shape: &[usize], dtype: DType, low: f64, high: f64) -> Tensor {
-        self.random(purpose, 0, shape, dtype, low, high)
+        self.random(purpose, distribution::UNIFORM, shape, dtype, low, high)
     }
 
     /// Standard normal times `std`. Equal for equal manifest, seed, step and purpose.
     pub fn normal(&self, purpose: &str, shape: &[usize], dtype: DType, std: f64) -> Tensor {
-        self.random(purpose, 1, shape, dtype, 0.0, std)
+        self.random(purpose, distribution::NORMAL, shape, dtype, 0.0, std)
     }
 
     /// 1 with this probability, else 0. Equal for equal manifest, seed, step and purpose.
     pub fn bernoulli(&self, purpose: &str, shape: &[usize], dtype: DType, probability: f64) -> Tensor {
-        self.random(purpose, 2, shape, dtype, probability, 0.0)
+        self.random(purpose, distribution::BERNOULLI, shape, dtype, probability, 0.0)
     }
 
     /// A generator for draws of the part's own. Equal for equal manifest, seed, step and purpose.
@@ -200,7 +201,7 @@ impl Cx {
         }
         let handles: Vec<Handle> = inputs.iter().map(|tensor| tensor.handle).collect();
         let handles = RSlice::from_slice(&handles);
-        let boxed = fused::boxed(op);
+        let boxed = fused::boxed(op, self.door.host);
         Ok(Tensor::own(self.door, self.door.host.fused()(self.door.ctx, F::NAME.into(), handles, boxed)))
     }
 
@@ -210,11 +211,7 @@ impl Cx {
     /// # Errors
     /// A piece panicked.
     pub fn parallel_for(&self, n: usize, grain: usize, work: impl Fn(usize, usize) + Sync) -> Result<()> {
-        if abi::parallel_for(self.door.host, self.door.ctx, n, grain.max(1), &work) {
-            Ok(())
-        } else {
-            Err(Error::coded(abi::code::PANIC, "a piece of `parallel_for` panicked"))
-        }
+        threads::pieces(self.door.host, self.door.ctx, n, grain, work)
     }
 }
 

@@ -47,7 +47,7 @@ impl Error {
 
     pub(crate) fn into_abi(self) -> AbiError {
         let context = self.context.into_iter().map(Into::into).collect();
-        AbiError { code: self.code, message: self.message.into(), context }
+        AbiError::within(self.code, self.message.into(), context)
     }
 }
 

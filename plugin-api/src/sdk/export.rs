@@ -197,7 +197,7 @@ struct Crossing {
 
 impl Drop for Crossing {
     fn drop(&mut self) {
-        quiet_drop(self.face.take());
+        quiet_drop(self.name, self.face.take());
     }
 }
 
@@ -231,7 +231,7 @@ impl Part for Crossing {
             let inputs = Inputs::new(door, ports.as_slice());
             let given = self.face()?.run(&Cx::new(door), &inputs)?;
             door.check()?;
-            let named = |(role, name, tensor): Given| Named { role, name: name.into(), handle: tensor.into_handle() };
+            let named = |(role, name, tensor): Given| Named::new(role, name, tensor.into_handle());
             Ok(given.into_iter().map(named).collect())
         })
     }

@@ -4,14 +4,18 @@ use super::context::Cx;
 use super::error::{Error, Result};
 use super::guard::{guard, quiet_drop};
 use super::tensor::Tensor;
+use super::threads;
 use crate::abi::abi_stable::std_types::{RSlice, RSliceMut, RVec};
-use crate::abi::{AbiResult, Fused, Fused_TO, FusedBox, View, ViewMut, abi_stable::sabi_trait::TD_Opaque, code};
+use crate::abi::{
+    AbiResult, Fused, Fused_TO, FusedBox, HostApi_Ref, View, ViewMut, abi_stable::sabi_trait::TD_Opaque, code,
+};
 use crate::abi::{Element, view_slice, view_slice_mut};
 use crate::op::DType;
 
 /// An operation with a hand-written forward and backward over contiguous values, in `f32` and `f64`.
 ///
 /// All inputs have the same type. It may be called from any thread, and its backward long after its forward.
+/// [`parallel_for`](super::parallel_for) shares its work out.
 pub trait FusedOp: Send + Sync + Sized + 'static {
     /// Name, for messages.
     const NAME: &'static str;
@@ -107,23 +111,26 @@ float!(f32);
 float!(f64);
 
 /// The option is empty only while it is dropped: a panic of the author's destructor must not leave it.
-struct Boxed<F>(Option<F>);
+struct Boxed<F: FusedOp> {
+    op: Option<F>,
+    host: HostApi_Ref,
+}
 
-impl<F> Drop for Boxed<F> {
+impl<F: FusedOp> Drop for Boxed<F> {
     fn drop(&mut self) {
-        quiet_drop(self.0.take());
+        quiet_drop(F::NAME, self.op.take());
     }
 }
 
-impl<F> Boxed<F> {
+impl<F: FusedOp> Boxed<F> {
     fn op(&self) -> Result<&F> {
-        self.0.as_ref().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
+        self.op.as_ref().ok_or_else(|| Error::coded(code::MISUSE, "used after its end"))
     }
 }
 
 /// The operation as it crosses.
-pub(super) fn boxed<F: FusedOp>(op: F) -> FusedBox {
-    Fused_TO::from_value(Boxed(Some(op)), TD_Opaque)
+pub(super) fn boxed<F: FusedOp>(op: F, host: HostApi_Ref) -> FusedBox {
+    Fused_TO::from_value(Boxed { op: Some(op), host }, TD_Opaque)
 }
 
 impl<F: FusedOp> Fused for Boxed<F> {
@@ -135,11 +142,12 @@ impl<F: FusedOp> Fused for Boxed<F> {
     }
 
     fn forward(&self, inputs: RSlice<'_, View<'_>>, output: ViewMut<'_>) -> AbiResult<()> {
-        guard(F::NAME, || match DType::from_code(output.dtype) {
+        let work = || match DType::from_code(output.dtype) {
             Some(DType::F32) => forward::<F, f32>(self.op()?, inputs.as_slice(), output),
             Some(DType::F64) => forward::<F, f64>(self.op()?, inputs.as_slice(), output),
             _ => Err(Error::new("wants f32 or f64")),
-        })
+        };
+        guard(F::NAME, || threads::on(self.host, work))
     }
 
     fn backward(
@@ -149,14 +157,15 @@ impl<F: FusedOp> Fused for Boxed<F> {
         output_grad: View<'_>,
         mut grads: RSliceMut<'_, ViewMut<'_>>,
     ) -> AbiResult<()> {
-        guard(F::NAME, || {
+        let work = || {
             let (inputs, grads) = (inputs.as_slice(), grads.as_mut_slice());
             match DType::from_code(output.dtype) {
                 Some(DType::F32) => backward::<F, f32>(self.op()?, inputs, &output, &output_grad, grads),
                 Some(DType::F64) => backward::<F, f64>(self.op()?, inputs, &output, &output_grad, grads),
                 _ => Err(Error::new("wants f32 or f64")),
             }
-        })
+        };
+        guard(F::NAME, || threads::on(self.host, work))
     }
 }
 

@@ -47,19 +47,31 @@ pub(crate) fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> AbiResul
 /// What is told of a panic. Apart from [`guard`], since that is compiled once for every result.
 #[cold]
 fn panicked(name: &str, payload: Box<dyn Any + Send>) -> AbiError {
+    Error::coded(code::PANIC, format!("`{name}` {}", words(payload))).into_abi()
+}
+
+/// Runs a piece of work on a thread of the host; a panic becomes words.
+pub(crate) fn piece(work: impl FnOnce()) -> std::result::Result<(), String> {
+    install_hook();
+    catch_unwind(AssertUnwindSafe(work)).map_err(words)
+}
+
+/// Where a panic of this thread was, and what it said.
+#[cold]
+fn words(payload: Box<dyn Any + Send>) -> String {
     let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
     let said = said.unwrap_or_else(|| "a panic without text".into());
     // The payload may be of a type whose destructor panics again.
     std::mem::forget(payload);
     let place = PLACE.take().map(|place| format!(" at {place}")).unwrap_or_default();
-    Error::coded(code::PANIC, format!("`{name}` panicked{place}: {said}")).into_abi()
+    format!("panicked{place}: {said}")
 }
 
-/// Drops `value`; a panic in its destructor is swallowed, since there is nobody to tell.
-pub(crate) fn quiet_drop<T>(value: T) {
+/// Drops a value of `name`; a panic in its destructor ends here, and since no call waits for an error it is told at once.
+pub(crate) fn quiet_drop<T>(name: &str, value: T) {
     install_hook();
     if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
-        std::mem::forget(payload);
+        eprintln!("warning: `{name}` {}, when it was dropped", words(payload));
     }
 }

@@ -16,6 +16,7 @@ mod reader;
 mod reduction;
 mod site;
 mod tensor;
+mod threads;
 
 pub use context::{BindCx, Cx, Moment, Rng};
 pub use error::{Error, Result};
@@ -27,3 +28,4 @@ pub use inputs::Inputs;
 pub use pairs::{common_size, map_dims, same_shape, sum_of_layers};
 pub use reduction::Reduction;
 pub use tensor::Tensor;
+pub use threads::parallel_for;

@@ -187,7 +187,7 @@ impl Bench {
         let mut session = closed(cx)?;
         let mut produced = vec![];
         for (frame, given) in result?.into_iter().enumerate() {
-            for Named { role, name, handle } in given {
+            for Named { role, name, handle, .. } in given {
                 let node = session.node(handle).map_err(Error::from_abi)?;
                 produced.push(Produced { role, name: name.into_string(), frame, node });
             }

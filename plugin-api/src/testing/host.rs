@@ -5,7 +5,10 @@ use super::session::{Fallible, Place, Session, misuse, operation};
 use super::store;
 use crate::abi::abi_stable::prefix_type::PrefixTypeTrait;
 use crate::abi::abi_stable::std_types::{ROption, RSlice, RSliceMut, RStr, RString};
-use crate::abi::{AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo, code, text};
+use crate::abi::{
+    ABI_MAJOR, ABI_MINOR, AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo,
+    code, text,
+};
 use crate::op::{DType, Meta, Op};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -207,7 +210,8 @@ extern "C" fn text_of(cx: Ctx, key: u32) -> RString {
         text::STAGE => session.place.stage.clone(),
         text::PHASE => session.place.phase.clone(),
         text::TERM => "term".into(),
-        text::HOST_VERSION => concat!("in process ", env!("CARGO_PKG_VERSION")).into(),
+        text::HOST_VERSION => "in process".into(),
+        text::INTERFACE => format!("{ABI_MAJOR}.{ABI_MINOR}"),
         _ => String::new(),
     };
     with(cx, read).unwrap_or_default().into()

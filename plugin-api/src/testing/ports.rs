@@ -4,7 +4,6 @@ use super::array::Array;
 use super::bench::Bench;
 use super::session::{Mode, Session};
 use super::tape::NodeId;
-use crate::abi::abi_stable::std_types::RSlice;
 use crate::abi::{Handle, PortValue};
 use crate::desc::{Kind, Port, Source};
 use crate::sdk::{Error, Result};
@@ -100,7 +99,7 @@ impl Bound {
 
 /// A port as it crosses.
 pub(super) fn port_value<'a>(name: &'a str, handles: &'a [Handle], frames: usize) -> PortValue<'a> {
-    PortValue { name: name.into(), handles: RSlice::from_slice(handles), frames }
+    PortValue::new(name, handles, frames)
 }
 
 /// All ports as they cross.

@@ -149,7 +149,13 @@ impl Session {
         let meta = self.tape.meta(node);
         let mut dims = [0; 8];
         dims[..meta.shape.len()].copy_from_slice(&meta.shape);
-        Ok(TensorInfo { dims, rank: meta.shape.len() as u32, dtype: meta.dtype as u32, device: 0, symbolic })
+        Ok(TensorInfo {
+            dims,
+            rank: meta.shape.len() as u32,
+            dtype: meta.dtype as u32,
+            symbolic,
+            ..TensorInfo::default()
+        })
     }
 
     /// One operation.

@@ -172,12 +172,12 @@ fn add(to: &mut Option<Vec<f64>>, values: &[f64]) {
 }
 
 fn view<'a>(shape: &'a [usize], values: &'a [f64]) -> View<'a> {
-    View { data: values.as_ptr().cast(), shape: shape.into(), dtype: f64::DTYPE as u32, device: 0 }
+    View::of(values.as_ptr().cast(), shape, f64::DTYPE as u32)
 }
 
 fn view_mut<'a>(shape: &'a [usize], values: Option<&'a mut [f64]>) -> ViewMut<'a> {
     let data = values.map_or(std::ptr::null_mut(), |values| values.as_mut_ptr().cast());
-    ViewMut { data, shape: shape.into(), dtype: f64::DTYPE as u32, device: 0 }
+    ViewMut::of(data, shape, f64::DTYPE as u32)
 }
 
 /// The result, with the error as its message.

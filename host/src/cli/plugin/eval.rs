@@ -2,7 +2,7 @@
 
 use crate::cli::plugins::discover;
 use crate::cli::{FAILED, WRONG, print_error, show};
-use crate::eval::{EvalError, Float, GoldenMap, PartEval, run_case, run_part};
+use crate::eval::{EvalError, FailedCall, Float, GoldenMap, PartEval, run_case, run_part};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Tensors: `input.* param.* frozen.* buffer.* cotangent.*` in a safetensors file.
     #[arg(long = "in", value_name = "FILE", required_unless_present = "case", conflicts_with = "case")]
     input: Option<PathBuf>,
-    /// A golden case, `X.json` beside `X.safetensors`.
+    /// A golden case, `X.json` beside `X.safetensors`; or a call that failed in a run with `--dump-inputs`.
     #[arg(long)]
     case: Option<PathBuf>,
     /// How cases become parts; `map.toml` above the case unless given.
@@ -29,9 +29,9 @@ pub(super) struct Args {
     /// Where results go: `out.* grad.* buffer_after.*`. A case without it is compared with what it recorded.
     #[arg(long, value_name = "FILE", required_unless_present = "case")]
     out: Option<PathBuf>,
-    /// Type of floats.
-    #[arg(long, value_enum, default_value_t = Type::F64)]
-    dtype: Type,
+    /// Type of floats: `f64` unless given, for a call that failed that of the run.
+    #[arg(long, value_enum)]
+    dtype: Option<Type>,
     /// In training: batch statistics, staged buffers.
     #[arg(long, conflicts_with = "eval")]
     train: bool,
@@ -67,6 +67,12 @@ impl From<Type> for Float {
     }
 }
 
+impl Args {
+    fn float(&self) -> Float {
+        self.dtype.map_or(Float::F64, Into::into)
+    }
+}
+
 pub(super) fn run(args: &Args) -> ExitCode {
     let result = match &args.case {
         Some(case) => eval_case(args, case),
@@ -79,11 +85,18 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn eval_case(args: &Args, case: &std::path::Path) -> Result<ExitCode, EvalError> {
+    if let Some(failed) = FailedCall::open(case)? {
+        // The plugin of the run, unless another is named.
+        let paths: Vec<PathBuf> =
+            args.paths.iter().cloned().chain(failed.plugin.is_file().then(|| failed.plugin.clone())).collect();
+        let report = failed.repeat(&discover(&paths, false), case, args.out.as_deref(), args.dtype.map(Into::into))?;
+        return Ok(show(&format!("{report}it worked this time; the run said: {}\n", failed.error)));
+    }
     let map = match &args.map {
         Some(file) => GoldenMap::load(file)?,
         None => GoldenMap::find(case)?,
     };
-    let report = run_case(&discover(&args.paths, false), &map, case, args.out.as_deref(), args.dtype.into())?;
+    let report = run_case(&discover(&args.paths, false), &map, case, args.out.as_deref(), args.float())?;
     let shown = show(&format!("{report}\n"));
     Ok(if report.passed() { shown } else { ExitCode::from(FAILED) })
 }
@@ -102,7 +115,7 @@ fn eval_part(args: &Args) -> Result<ExitCode, EvalError> {
         config_json: args.config.clone(),
         input: args.input.clone().unwrap_or_default(),
         output: args.out.clone().unwrap_or_default(),
-        dtype: args.dtype.into(),
+        dtype: args.float(),
         training: args.train,
         stage: args.stage.clone(),
         phase: args.phase.clone(),

@@ -14,7 +14,7 @@ use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec, StagedIn, States, last_readers};
 use crate::graph::{LayerKind, Source, parameter_name};
 use crate::ops::slices::read;
-use crate::ops::{Moment, ParamKind, Staged};
+use crate::ops::{Moment, OpError, ParamKind, Staged};
 use candle_core::{Result, Tensor};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -42,6 +42,8 @@ pub(super) struct Run<'a> {
     channels: Vec<usize>,
     pub(super) out: Forward,
     pub(super) states: States,
+    /// What a module said, for the error of its layer.
+    pub(super) said: Option<OpError>,
     pub(super) memories: Memories,
     /// Points with the tensors that stand for them.
     pub(super) leaves: Vec<(usize, Tensor)>,
@@ -98,7 +100,10 @@ fn run_frame(
     run.input = Some(Value::from_tensor(x)?);
     let last_use = last_readers(&network.graph, &needed);
     for index in needed {
-        run.layer(index).map_err(|error| run.named(index, error))?;
+        if let Err(error) = run.layer(index) {
+            let said = run.said.take().map(NetworkError::Part);
+            return Err(said.unwrap_or_else(|| run.named(index, error)));
+        }
         if run.deferred.contains_key(&index) {
             continue;
         }
@@ -142,6 +147,7 @@ impl<'a> Run<'a> {
             channels: vec![1; count],
             out,
             states,
+            said: None,
             memories,
             leaves: vec![],
         }

@@ -28,7 +28,14 @@ pub(super) fn run(run: &mut Run<'_>, index: usize) -> Result<Made> {
         .borrow_mut()
         .module
         .during(params.version(), || if run.spec.track { record.during(call) } else { call() });
-    let output = given.map_err(|error| Error::Msg(inner(error)))?;
+    let output = given.map_err(|error| match error {
+        NetworkError::Part(said) => {
+            let message = said.to_string();
+            run.said = Some(said);
+            Error::Msg(message)
+        }
+        other => Error::Msg(inner(other)),
+    })?;
     let of_module = |point: &Source| matches!(point, Source::Value(of, _) if *of == index);
     let taps = run.out.taps.iter().filter(|(point, _)| of_module(point)).filter_map(|(_, frames)| frames.last());
     let module = Module {

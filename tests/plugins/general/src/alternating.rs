@@ -1,5 +1,6 @@
 //! Two objectives that take turns.
 
+use crate::filled;
 use stillhouse_plugin::prelude::*;
 
 /// Settings of [`Alternating`].
@@ -80,7 +81,7 @@ impl Distiller for Alternating {
     }
 
     fn step(&self, cx: &Cx, x: &Inputs) -> Result<Vec<(String, Tensor)>> {
-        let student = x.one("student")?; // [N, D]
+        let student = filled(Self::NAME, x.one("student")?)?; // [N, D]
         match cx.phase().as_str() {
             "judge" => {
                 let of_teacher = self.judge(cx, &x.one("teacher")?)?; // [N, 1]

@@ -1,5 +1,6 @@
 //! A port over time.
 
+use crate::filled;
 use stillhouse_plugin::prelude::*;
 
 /// Settings of [`EveryFrame`].
@@ -45,6 +46,9 @@ impl Loss for EveryFrame {
         let frames = x.list("student")?;
         if cx.moment().step == 0 {
             cx.info(&format!("reads {} frames", frames.len()));
+        }
+        for frame in &frames {
+            filled(Self::NAME, frame.clone())?;
         }
         let distances: Vec<Tensor> = frames.iter().map(|x| (x - self.0.target).square().mean_all()).collect();
         Ok(Tensor::stack(&distances.iter().collect::<Vec<_>>(), 0)?.mean_all())

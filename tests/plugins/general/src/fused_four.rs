@@ -1,6 +1,6 @@
 //! An operation of the plugin's own, with four inputs.
 
-use crate::NoConfig;
+use crate::{NoConfig, filled};
 use stillhouse_plugin::prelude::*;
 
 /// Squared distance of the student's values from the teacher's after a trained scale and shift of each feature.
@@ -37,7 +37,7 @@ impl Loss for FusedFour {
     }
 
     fn forward(&self, cx: &Cx, x: &Inputs) -> Result<Tensor> {
-        let (student, teacher) = (x.one("student")?, x.one("teacher")?);
+        let (student, teacher) = (filled(Self::NAME, x.one("student")?)?, x.one("teacher")?);
         let inputs = [&student, &teacher, &cx.param("scale"), &cx.param("shift")];
         Ok(cx.fused(Squares, &inputs)?.mean_all())
     }

@@ -29,4 +29,11 @@ use stillhouse_plugin::prelude::*;
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
+/// The tensor, unless it is empty: a mean over nothing is no number.
+pub(crate) fn filled(name: &str, tensor: Tensor) -> Result<Tensor> {
+    let dims = tensor.dims()?;
+    ensure!(!dims.contains(&0), "`{name}` wants values, got {dims:?}");
+    Ok(tensor)
+}
+
 stillhouse_plugin::export_plugin!();

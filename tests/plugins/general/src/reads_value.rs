@@ -1,6 +1,6 @@
 //! Parts that look at values.
 
-use crate::NoConfig;
+use crate::{NoConfig, filled};
 use stillhouse_plugin::prelude::*;
 
 /// Settings of [`ReadsValue`].
@@ -77,7 +77,7 @@ impl Component for ReadsWithoutSaying {
 
 impl Loss for ReadsWithoutSaying {
     fn forward(&self, _cx: &Cx, x: &Inputs) -> Result<Tensor> {
-        let mean = x.one("student")?.square().mean_all();
+        let mean = filled(Self::NAME, x.one("student")?)?.square().mean_all();
         Ok(if mean.to_scalar()? > 1.0 { mean } else { mean * 0.0 })
     }
 }

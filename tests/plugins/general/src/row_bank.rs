@@ -1,5 +1,6 @@
 //! A buffer with a row for every sample.
 
+use crate::filled;
 use stillhouse_plugin::prelude::*;
 
 /// Settings of [`RowBank`].
@@ -58,7 +59,7 @@ impl Loss for RowBank {
     }
 
     fn forward(&self, cx: &Cx, x: &Inputs) -> Result<Tensor> {
-        let (features, index) = (x.one("student")?, x.one("index")?); // [N, D], [N]
+        let (features, index) = (filled(Self::NAME, x.one("student")?)?, x.one("index")?); // [N, D], [N]
         let rows = cx.buffer("rows").index_select(0, &index); // [N, D]
         let seen = cx.buffer("seen").index_select(0, &index); // [N]
         let kept = seen.unsqueeze(1) * self.0.momentum; // [N, 1]

@@ -1,5 +1,6 @@
 //! A method with stages of its own.
 
+use crate::filled;
 use stillhouse_plugin::desc::Unit;
 use stillhouse_plugin::prelude::*;
 
@@ -84,7 +85,8 @@ impl Distiller for TwoStages {
 
     fn step(&self, cx: &Cx, x: &Inputs) -> Result<Vec<(String, Tensor)>> {
         let map = self.map.as_ref().ok_or_else(|| Error::new("is not bound"))?;
-        let distance = (map.forward(cx, &x.one("student")?) - x.one("teacher")?).square().mean_all();
+        let distance =
+            (map.forward(cx, &filled(Self::NAME, x.one("student")?)?) - x.one("teacher")?).square().mean_all();
         match cx.stage().as_str() {
             "approach" => Ok(vec![("approach".into(), distance)]),
             "task" => Ok(vec![("stay".into(), distance)]),

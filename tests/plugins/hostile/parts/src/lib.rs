@@ -3,6 +3,7 @@
 mod distillers;
 mod endings;
 mod losses;
+mod midway;
 mod others;
 mod settings;
 

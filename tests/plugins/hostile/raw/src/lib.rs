@@ -61,7 +61,7 @@ impl Part for Raw {
         let Some(input) = ports.first().and_then(|port| port.handles.first()) else {
             return RResult::RErr(AbiError::new(code::COMPONENT, "wants an input"));
         };
-        let named = |role: u32, handle: Handle| Named { role, name: "".into(), handle };
+        let named = |role: u32, handle: Handle| Named::new(role, "", handle);
         let own = || self.host.retain()(cx, *input);
         let given = match self.mischief {
             Mischief::UnknownOp => {

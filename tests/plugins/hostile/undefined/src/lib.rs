@@ -27,7 +27,7 @@ const fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 #[unsafe(no_mangle)]
 pub static STILLHOUSE_PREAMBLE: Preamble = Preamble {
     magic: *b"STILLHSE",
-    abi: [0, 1],
+    abi: [1, 0],
     pointer_bits: usize::BITS as u8,
     unwinds: 1,
     reserved: [0; 6],

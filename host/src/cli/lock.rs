@@ -1,0 +1,49 @@
+//! `stillhouse lock`.
+
+use super::load::{Wrong, open_with, plan_seed};
+use super::{FAILED, ManifestArgs, WRONG, print_error, show};
+use crate::train::{Lock, lock_path};
+use std::process::ExitCode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let path = lock_path(&args.manifest.manifest);
+    // A lock that cannot be read is written anew, as one that is not there.
+    let before = Lock::read(&path).ok().flatten();
+    match now(args) {
+        Ok(lock) => match lock.write(&path) {
+            Ok(()) => show(&told(&lock, before.as_ref(), &path.display().to_string())),
+            Err(error) => {
+                print_error(&format!("`{}` cannot be written: {error}", path.display()), &[], None);
+                ExitCode::from(FAILED)
+            }
+        },
+        Err(wrong) => {
+            wrong.print();
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+/// What the manifest is used with now: its parts are made, as for a run.
+fn now(args: &Args) -> Result<Lock, Box<Wrong>> {
+    let setup = open_with(&args.manifest, None)?;
+    let seed = setup.manifest.run.seeds.first().copied().unwrap_or_default();
+    plan_seed(&setup, seed)?;
+    Ok(Lock::of_use(&setup.manifest, &setup.sources, &setup.registry))
+}
+
+fn told(lock: &Lock, before: Option<&Lock>, path: &str) -> String {
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let head = format!("{path}: {} and {}", count(lock.plugins.len(), "plugin"), count(lock.files.len(), "file"));
+    let changes = lock.changes(before.unwrap_or(&Lock::default()));
+    let lines: Vec<String> = changes.iter().map(|change| format!("\n  {change}")).collect();
+    let as_before = if before.is_some() && lines.is_empty() { ", as before" } else { "" };
+    format!("{head}{as_before}{}\n", lines.concat())
+}
