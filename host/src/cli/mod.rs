@@ -8,6 +8,7 @@ mod plugin;
 mod plugins;
 mod run;
 mod settings;
+mod signals;
 
 use crate::manifest::nearest;
 use crate::report;

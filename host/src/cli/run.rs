@@ -1,10 +1,14 @@
 //! `stillhouse run`.
 
 use super::load::{open, plan_seed};
+use super::signals::Signals;
 use super::{FAILED, ManifestArgs, WRONG, print_error, show};
 use crate::manifest::{ManifestPath, wants_color};
 use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell, tidy};
-use crate::train::{EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, run_seed};
+use crate::train::{
+    EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, has_checkpoint, run_seed,
+};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -56,13 +60,14 @@ fn train(setup: &Setup, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
         None => None,
     };
     let folder = folder(setup, args)?;
+    let signals = Signals::listen().map_err(|error| failed(&format!("no signals can be heard: {error}"), &[], None))?;
     let mut outcomes = vec![];
     for seed in seeds {
         let plan = match first.take() {
             Some(plan) => plan,
             None => planned(setup, *seed, true)?,
         };
-        outcomes.extend(train_seed(setup, &plan, &folder, args)?);
+        outcomes.extend(train_seed(setup, &plan, &folder, (args, &signals))?);
         folder.results(&outcomes).map_err(|error| failed(&error.to_string(), &[], None))?;
     }
     if !args.quiet {
@@ -82,11 +87,16 @@ fn planned(setup: &Setup, seed: u64, quiet: bool) -> Result<RunPlan, ExitCode> {
     Ok(plan)
 }
 
-fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
+fn train_seed(
+    setup: &Setup,
+    plan: &RunPlan,
+    folder: &RunFolder,
+    (args, signals): (&Args, &Signals),
+) -> Result<Vec<Outcome>, ExitCode> {
     let seed = plan.seed;
     let progress = (!args.quiet).then(|| Progress::new(setup.manifest.run.seeds.len()));
     let log = folder.log(seed).map_err(|error| failed(&error.to_string(), &[], None))?;
-    let mut both = Both { progress, log, tables: folder.tables(seed) };
+    let mut both = Both { progress, log, tables: folder.tables(seed), signals: signals.clone() };
     let result = run_seed(setup, plan, &folder.seed(seed), args.resume, &mut both);
     // The bar goes before an error is shown.
     drop(both.progress.take());
@@ -96,7 +106,13 @@ fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) ->
     if let Some(error) = both.tables.failure() {
         tell(&format!("warning: tables of seed {seed} were not written: {error}"));
     }
-    result.map_err(|error| explain(&error, &folder.seed(seed)))
+    result.map_err(|error| match (&error, signals.received()) {
+        (TrainError::Stopped { .. }, Some(signal)) => {
+            tell(&error.to_string());
+            ExitCode::from(signal.code())
+        }
+        _ => explain(&error, &folder.seed(seed)),
+    })
 }
 
 fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
@@ -150,7 +166,7 @@ fn failed(message: &str, notes: &[String], hint: Option<&str>) -> ExitCode {
 
 fn explain(error: &TrainError, folder: &Path) -> ExitCode {
     let mut notes = error.notes();
-    if folder.join("trainer.json").is_file() {
+    if has_checkpoint(folder) {
         notes.push(format!("the last checkpoint is in {}; go on with `--resume`", folder.display()));
     }
     failed(&error.to_string(), &notes, error.hint().as_deref())
@@ -161,6 +177,7 @@ struct Both {
     progress: Option<Progress>,
     log: EventLog,
     tables: TableFiles,
+    signals: Signals,
 }
 
 impl Both {
@@ -192,5 +209,25 @@ impl Observer for Both {
 
     fn stage_ended(&mut self, stage: &str) {
         self.tell(|to| to.stage_ended(stage));
+    }
+
+    fn warned(&mut self, line: &str) {
+        tell(&format!("warning: {line}"));
+    }
+
+    fn wants_to_stop(&self) -> bool {
+        self.signals.received().is_some()
+    }
+
+    fn mark(&mut self) -> io::Result<u64> {
+        self.log.mark()
+    }
+
+    fn rewind(&mut self, mark: u64) -> io::Result<()> {
+        let is_whole = self.log.rewind(mark)?;
+        if !is_whole {
+            self.warned("`metrics.jsonl` is shorter than it was at the checkpoint: lines of it are lost");
+        }
+        Ok(())
     }
 }

@@ -20,6 +20,9 @@ pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) 
         line.push_str(&format!("  {} cc {correlation:>7.4}{star}", end.part));
     }
     line.push_str(&format!("  total {}", number(end.total)));
+    if end.skipped > 0 {
+        line.push_str(&format!("  {} left out", end.skipped));
+    }
     let mut terms: Vec<String> = vec![];
     if end.terms.len() > 1 || end.terms.iter().any(|term| term.gradient_norm.is_some()) {
         let norm =
