@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod conform;
 pub mod data;
+mod disk;
 pub mod eval;
 pub mod exec;
 pub mod graph;

@@ -3,34 +3,8 @@
 
 mod support;
 
-use support::lab::{DIGITS, DISTIL, Lab};
-
-const KD: &str = r#"terms.task = { use = "cross_entropy", weight = 0.5 }
-terms.kd = { use = "kd", temperature = 4.0, weight = 0.5 }
-"#;
-
-fn body(terms: &str) -> String {
-    format!("{DIGITS}\n{DISTIL}\n{terms}")
-}
-
-/// A student with everything that has state: convolutions, batch normalisation, dropout, augmented data, a hint with a
-/// trained connector, a row buffer, Adam, a clipped gradient, accumulation.
-fn everything() -> String {
-    let layers = r#"layers = [
-  { name = "conv", kind = "conv", out = 4, kernel = 3, padding = 1 }, { name = "bn", kind = "batch_norm" },
-  { name = "relu", kind = "relu" }, { name = "flat", kind = "flatten" }, { name = "drop", kind = "dropout", p = 0.2 },
-  { name = "fc", kind = "linear", out = 10 }]"#;
-    let terms = r#"terms.hint = { use = "mse", student = "flat", teacher = "relu1", connector = "linear", weight = { from = 1.0, to = 0.0, over = "2 epochs" } }
-terms.bank = { use = "row_bank", student = "logits", weight = 0.01 }
-clip_norm = 1.0
-accumulate = 2
-schedule = { kind = "cosine", warmup = "1 epoch" }
-"#;
-    let body = body(&format!("{KD}{terms}")).replace(r#"arch = { kind = "mlp", hidden = [16] }"#, layers);
-    let body =
-        body.replace("lr = 0.05, momentum = 0.9 }", "lr = 0.01 }").replace("\"sgd\", lr = 0.01", "\"adam\", lr = 0.01");
-    body.replace("split =", "augment = [{ crop = 1 }]\nlimit = 400\nsplit =")
-}
+use support::lab::Lab;
+use support::stateful::{KD, body, everything};
 
 #[test]
 fn run_twice_gives_the_same_bits() {
@@ -40,7 +14,7 @@ fn run_twice_gives_the_same_bits() {
     assert_eq!(lab.checkpoint("a").differing(&lab.checkpoint("b")), Vec::<String>::new());
     assert_eq!(lab.term("a", "distil", "hint"), lab.term("b", "distil", "hint"));
     lab.run("c", &format!("[run]\nseeds = [1]\n{}", everything())).table();
-    let other = support::lab::Weights::read(&lab.seed_folder("c", 1).join("trainer.safetensors"));
+    let other = lab.checkpoint_of("c", 1);
     assert!(!lab.checkpoint("a").differing(&other).is_empty());
 }
 
@@ -59,24 +33,15 @@ fn run_killed_and_resumed_equals_one_that_was_not() {
     let whole = lab.run("whole", &everything());
     for epochs in [1, 3, 4, 5] {
         let name = format!("cut{epochs}");
-        lab.run_and_kill(&name, &everything(), epochs);
-        let resumed = lab.run_with(&name, &everything(), &["--resume"]);
+        let often = format!("[run]\ncheckpoint.every = \"1 epoch\"\n{}", everything());
+        lab.run_and_kill(&name, &often, epochs);
+        let resumed = lab.run_with(&name, &often, &["--resume"]);
         assert_eq!(resumed.table()["rows"], whole.table()["rows"], "{name}");
         assert_eq!(lab.checkpoint("whole").differing(&lab.checkpoint(&name)), Vec::<String>::new(), "{name}");
         let best = |run: &str| lab.weights(run, "distil", "best");
         assert_eq!(best("whole").differing(&best(&name)), Vec::<String>::new(), "{name}");
         assert_eq!(lab.epochs(&name, "distil").len(), 3, "{name}");
     }
-}
-
-#[test]
-fn checkpoint_belongs_together_whatever_the_file_beside_it_says() {
-    let lab = Lab::new();
-    lab.run("whole", &everything()).table();
-    lab.run_and_kill("cut", &everything(), 4);
-    std::fs::write(lab.seed_folder("cut", 0).join("trainer.json"), "{}").expect("written");
-    lab.run_with("cut", &everything(), &["--resume"]).table();
-    assert_eq!(lab.checkpoint("whole").differing(&lab.checkpoint("cut")), Vec::<String>::new());
 }
 
 #[test]

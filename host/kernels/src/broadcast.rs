@@ -142,7 +142,8 @@ impl Broadcast {
 /// `to` must broadcast to `from`.
 pub fn sum_to<T: Float>(full: &[T], from: &[usize], to: &[usize]) -> Vec<T> {
     let lead = from.len() - to.len();
-    let kept = |axis: usize| axis >= lead && to[axis - lead] == from[axis];
+    // A dim of 1 is summed with its neighbours: sums do not depend on where such dims stand.
+    let kept = |axis: usize| from[axis] != 1 && axis >= lead && to[axis - lead] == from[axis];
     let mut sizes = from.to_vec();
     let mut partial: Option<Vec<T>> = None;
     let mut axis = from.len();

@@ -10,6 +10,7 @@ mod plugin;
 mod plugins;
 mod run;
 mod settings;
+mod signals;
 
 use crate::manifest::nearest;
 use crate::report;

@@ -1,12 +1,16 @@
 //! `stillhouse run`.
 
 use super::load::{open, plan_seed};
+use super::signals::Signals;
 use super::{FAILED, ManifestArgs, WRONG, print_error, show};
 use crate::manifest::{ManifestPath, wants_color};
 use crate::ops::keep_inputs;
 use crate::plugin::last_words;
 use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell, tidy};
-use crate::train::{EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, run_seed};
+use crate::train::{
+    EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, has_checkpoint, run_seed,
+};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -62,13 +66,14 @@ fn train(setup: &Setup, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
         None => None,
     };
     let folder = folder(setup, args)?;
+    let signals = Signals::listen().map_err(|error| failed(&format!("no signals can be heard: {error}"), &[], None))?;
     let mut outcomes = vec![];
     for seed in seeds {
         let plan = match first.take() {
             Some(plan) => plan,
             None => planned(setup, *seed, true)?,
         };
-        outcomes.extend(train_seed(setup, &plan, &folder, args)?);
+        outcomes.extend(train_seed(setup, &plan, &folder, (args, &signals))?);
         folder.results(&outcomes).map_err(|error| failed(&error.to_string(), &[], None))?;
     }
     if !args.quiet {
@@ -88,13 +93,18 @@ fn planned(setup: &Setup, seed: u64, quiet: bool) -> Result<RunPlan, ExitCode> {
     Ok(plan)
 }
 
-fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
+fn train_seed(
+    setup: &Setup,
+    plan: &RunPlan,
+    folder: &RunFolder,
+    (args, signals): (&Args, &Signals),
+) -> Result<Vec<Outcome>, ExitCode> {
     let seed = plan.seed;
     let progress = (!args.quiet).then(|| Progress::new(setup.manifest.run.seeds.len()));
     let log = folder.log(seed).map_err(|error| failed(&error.to_string(), &[], None))?;
-    let mut both = Both { progress, log, tables: folder.tables(seed) };
+    let mut both = Both { progress, log, tables: folder.tables(seed), signals: signals.clone() };
     let own = folder.seed(seed);
-    last_words::arm(&own.join("trainer.json"), &own);
+    last_words::arm(&own.join("checkpoints"), &own);
     keep_inputs((args.dump_inputs || setup.manifest.run.dump_inputs).then(|| own.join("inputs")).as_deref());
     let result = run_seed(setup, plan, &own, args.resume, &mut both);
     // The bar goes before an error is shown.
@@ -105,7 +115,13 @@ fn train_seed(setup: &Setup, plan: &RunPlan, folder: &RunFolder, args: &Args) ->
     if let Some(error) = both.tables.failure() {
         tell(&format!("warning: tables of seed {seed} were not written: {error}"));
     }
-    result.map_err(|error| explain(&error, &own))
+    result.map_err(|error| match (&error, signals.received()) {
+        (TrainError::Stopped { .. }, Some(signal)) => {
+            tell(&error.to_string());
+            ExitCode::from(signal.code())
+        }
+        _ => explain(&error, &own),
+    })
 }
 
 fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
@@ -159,7 +175,7 @@ fn failed(message: &str, notes: &[String], hint: Option<&str>) -> ExitCode {
 
 fn explain(error: &TrainError, folder: &Path) -> ExitCode {
     let mut notes = error.notes();
-    if folder.join("trainer.json").is_file() {
+    if has_checkpoint(folder) {
         notes.push(format!("the last checkpoint is in {}; go on with `--resume`", folder.display()));
     }
     failed(&error.to_string(), &notes, error.hint().as_deref())
@@ -170,6 +186,7 @@ struct Both {
     progress: Option<Progress>,
     log: EventLog,
     tables: TableFiles,
+    signals: Signals,
 }
 
 impl Both {
@@ -201,5 +218,25 @@ impl Observer for Both {
 
     fn stage_ended(&mut self, stage: &str) {
         self.tell(|to| to.stage_ended(stage));
+    }
+
+    fn warned(&mut self, line: &str) {
+        tell(&format!("warning: {line}"));
+    }
+
+    fn wants_to_stop(&self) -> bool {
+        self.signals.received().is_some()
+    }
+
+    fn mark(&mut self) -> io::Result<u64> {
+        self.log.mark()
+    }
+
+    fn rewind(&mut self, mark: u64) -> io::Result<()> {
+        let is_whole = self.log.rewind(mark)?;
+        if !is_whole {
+            self.warned("`metrics.jsonl` is shorter than it was at the checkpoint: lines of it are lost");
+        }
+        Ok(())
     }
 }

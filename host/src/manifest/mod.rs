@@ -30,6 +30,7 @@
 //! JSON maps ([`Config`]) and checked by their owners with [`Sources::check_config`].
 
 mod check;
+mod checkpoint;
 mod choice;
 mod data;
 mod diagnostic;
@@ -56,6 +57,7 @@ mod sweep;
 mod term;
 mod weight;
 
+pub use checkpoint::{Checkpoint, Every};
 pub use data::{Augment, Data, Filter, Fit, NextMap, Size, Split, View};
 pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_color};
 pub use document::Manifest;
@@ -72,7 +74,7 @@ pub use run::{Device, Executor, Plugins, Run};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use sources::{Source, Sources, Span};
-pub use stage::{Best, Goal, Group, PassDef, PassMode, Phase, Sampling, Stage};
+pub use stage::{Best, Goal, Group, NonFinite, PassDef, PassMode, Phase, Sampling, Stage};
 pub use term::{Connectors, RESERVED_TERM_KEYS, Side, Term};
 pub use weight::Weight;
 

@@ -1,5 +1,6 @@
 //! Where initial values of parameters come from.
 
+use super::checkpoint::Every;
 use super::duration::Duration;
 use std::str::FromStr;
 
@@ -46,6 +47,7 @@ pub(super) const ORIGIN_FORMAT: &str = "stillhouse-origin";
 pub(super) fn format_problem(format: &str, text: &str) -> Option<String> {
     match format {
         super::duration::DURATION_FORMAT => text.parse::<Duration>().err(),
+        super::checkpoint::EVERY_FORMAT => text.parse::<Every>().err(),
         ORIGIN_FORMAT => text.parse::<Origin>().err(),
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! `[run]` and `[plugins]`.
 
+use super::checkpoint::Checkpoint;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
@@ -31,9 +32,9 @@ pub struct Run {
     /// What executes the graphs.
     #[serde(default)]
     pub executor: Executor,
-    /// Epochs between two checkpoints to resume from.
-    #[schemars(range(min = 1))]
-    pub checkpoint_every: Option<usize>,
+    /// When the run is written down, to go on from there.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
     /// Keep the inputs of a call of a part that fails, for `plugin eval --case`.
     #[serde(default)]
     pub dump_inputs: bool,
@@ -49,7 +50,7 @@ impl Default for Run {
             threads: None,
             dir: default_dir(),
             executor: Executor::default(),
-            checkpoint_every: None,
+            checkpoint: Checkpoint::default(),
             dump_inputs: false,
         }
     }

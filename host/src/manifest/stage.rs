@@ -65,6 +65,12 @@ pub struct Stage {
     /// Scale gradients down to this norm, > 0.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip_norm: Option<f64>,
+    /// What happens at a step whose terms or gradients are not finite.
+    #[serde(default)]
+    pub nonfinite: NonFinite,
+    /// Decay of an average of the weights over the updates, which is evaluated, saved and goes on in place of the last weights.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
+    pub ema: Option<f64>,
     /// Updates between two lines of the event log.
     #[schemars(range(min = 1))]
     pub log_every: Option<usize>,
@@ -96,6 +102,17 @@ impl Stage {
     pub fn eval_batch(&self) -> usize {
         self.eval_batch.unwrap_or(self.batch)
     }
+}
+
+/// What happens at a step whose terms or gradients are not finite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NonFinite {
+    /// The run ends with an error.
+    #[default]
+    Stop,
+    /// The step is left out, nothing is updated by it; at most so many times in the stage.
+    Skip(u64),
 }
 
 /// Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): behind the given frames each sample reads the true frame with a

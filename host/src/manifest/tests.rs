@@ -32,7 +32,7 @@ baseline = true
 threads = 4
 dir = "out"
 executor = "candle"
-checkpoint_every = 5
+checkpoint = { every = "500 steps", keep = 3 }
 
 [plugins]
 paths = ["./my-plugins"]

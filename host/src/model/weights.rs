@@ -3,6 +3,7 @@
 use crate::ops::ParamSet;
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Why weights could not be read or written.
@@ -18,6 +19,14 @@ pub enum WeightsError {
         path: PathBuf,
         /// What went wrong.
         message: String,
+    },
+    /// The file cannot be written.
+    #[error("{}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
     },
     /// A tensor that the network needs is not there.
     #[error("{} has no tensor `{name}` {shape:?}", path.display())]
@@ -61,7 +70,7 @@ impl WeightsError {
             WeightsError::MissingTensor { .. } | WeightsError::Shape { .. } => {
                 Some("the weights are of another architecture, number of classes or of channels".into())
             }
-            WeightsError::File { .. } => None,
+            WeightsError::File { .. } | WeightsError::Write { .. } => None,
         }
     }
 }
@@ -147,7 +156,7 @@ pub fn save_weights(path: &Path, params: &ParamSet) -> Result<(), WeightsError> 
 /// # Errors
 /// The file cannot be written.
 pub fn write(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(), WeightsError> {
-    let beside = path.with_extension("partial");
-    candle_core::safetensors::save(tensors, &beside).map_err(|error| WeightsError::file(path, error))?;
-    std::fs::rename(&beside, path).map_err(|error| WeightsError::file(path, error))
+    let bytes = safetensors::serialize(tensors, None).map_err(|error| WeightsError::file(path, error))?;
+    crate::disk::place(path, |file| file.write_all(&bytes))
+        .map_err(|error| WeightsError::Write { path: path.into(), error })
 }

@@ -1,12 +1,13 @@
 //! What changed between two manifests, for a run that is to go on.
 
+use crate::train::stage_of;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
 /// Keys that change nothing of what is trained: the last names of paths, or whole paths.
 const HARMLESS: &[&str] =
-    &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint_every", "run.dump_inputs", "plugins.paths"];
+    &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint", "run.dump_inputs", "plugins.paths"];
 const HARMLESS_IN_STAGES: &[&str] = &["log_every", "gradient_norms"];
 
 /// What of a manifest changed since a run began, a line for each key: `stage.distil.batch: 32, now 64`. Left out are keys that
@@ -24,7 +25,9 @@ pub fn changed_since(folder: &Path, manifest: &str, order: &[&str]) -> Vec<Strin
     differences("", &before, &now, &mut found);
     let counts = |path: &str| {
         let names: Vec<&str> = path.split('.').collect();
-        let is_harmless = HARMLESS.iter().any(|key| path == *key || path.starts_with(&format!("{key}[")));
+        let is_harmless = HARMLESS
+            .iter()
+            .any(|key| path == *key || ['[', '.'].iter().any(|end| path.starts_with(&format!("{key}{end}"))));
         let in_stage = match names.as_slice() {
             ["stage"] | [] => return true,
             ["stage", stage, rest @ ..] => {
@@ -41,9 +44,7 @@ pub fn changed_since(folder: &Path, manifest: &str, order: &[&str]) -> Vec<Strin
 /// The stages that some seed has begun; none where nothing was saved.
 fn begun<'a>(folder: &Path, order: &[&'a str]) -> Option<Vec<&'a str>> {
     let of_seed = |entry: fs::DirEntry| {
-        let text = fs::read_to_string(entry.path().join("trainer.json")).ok()?;
-        let place: Value = serde_json::from_str(&text).ok()?;
-        let name = place["name"].as_str()?;
+        let name = stage_of(&entry.path())?;
         // `<stage>`, `<stage>-alone`, `<stage>.<inner>`: the longest that fits.
         let fits = |stage: &&str| {
             name.strip_prefix(*stage)
@@ -99,9 +100,7 @@ mod tests {
 
     fn changed(stage: &str, now: &str) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
-        let seed = folder.path().join("seed-1");
-        fs::create_dir(&seed).expect("is made");
-        fs::write(seed.join("trainer.json"), format!("{{\"stage\": 0, \"name\": \"{stage}\"}}")).expect("is written");
+        crate::train::stand_in(&folder.path().join("seed-1"), stage);
         fs::write(folder.path().join("manifest.toml"), BEFORE).expect("is written");
         changed_since(folder.path(), now, &["a", "b"])
     }

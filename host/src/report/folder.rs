@@ -5,19 +5,20 @@
 //!             plugins.json             name, version, file and SHA-256 of every plugin that was loaded
 //!             results.json             outcome of every model and seed on the test part
 //!             seed-<s>/metrics.jsonl   one JSON object a line: stage starts, epochs, what parts said
-//!                      trainer.*       state to resume from
+//!                      checkpoints/    the newest states of the whole run, to go on from
 //!                      <stage>/best.safetensors, last.safetensors    weights of the student alone
 //!                              <term>.<name>.csv, .svg               matrices that a part reports, epoch by epoch
 //! ```
 
 use super::log::EventLog;
 use super::tables::TableFiles;
+use crate::disk::replace;
 use crate::manifest::Sources;
 use crate::plugin::Plugin;
 use crate::train::Outcome;
 use serde::Serialize;
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,8 +115,7 @@ impl RunFolder {
 
     fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         let path = self.path.join(name);
-        let beside = self.path.join(format!("{name}.partial"));
-        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path)).map_err(at(&path))
+        replace(&path, |file| file.write_all(text.as_bytes())).map_err(at(&path))
     }
 
     /// Tables and pictures of a seed.
@@ -123,7 +123,7 @@ impl RunFolder {
         TableFiles::new(self.seed(seed))
     }
 
-    /// The event log of a seed; a resumed run appends.
+    /// The event log of a seed; a resumed run appends, from its checkpoint on.
     ///
     /// # Errors
     /// The file cannot be opened.

@@ -20,6 +20,9 @@ pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) 
         line.push_str(&format!("  {} cc {correlation:>7.4}{star}", end.part));
     }
     line.push_str(&format!("  total {}", number(end.total)));
+    if end.skipped > 0 {
+        line.push_str(&format!("  {} left out", end.skipped));
+    }
     let mut terms: Vec<String> = vec![];
     if end.terms.len() > 1 || end.terms.iter().any(|term| term.gradient_norm.is_some()) {
         let norm =
@@ -127,6 +130,7 @@ mod tests {
             metrics: Metrics { samples: 10, accuracy: Some(0.9512), nll: Some(0.2), ..Metrics::default() },
             part: "val",
             best: true,
+            skipped: 0,
             seconds: 1.0,
             samples_per_second: 1234.0,
         }

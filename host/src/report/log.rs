@@ -14,7 +14,7 @@ use std::io::{self, BufWriter, Write};
 /// Values of an emitted tensor that are written whole; of a larger one only shape, mean and range.
 const WHOLE: usize = 256;
 
-/// Writes events as JSON lines. A full disk is told once, at the end; it does not stop the training.
+/// Writes events as JSON lines. A full disk stops the training at the next checkpoint, which would hold lines that are not there.
 #[derive(Debug)]
 pub struct EventLog {
     file: BufWriter<File>,
@@ -39,6 +39,32 @@ impl EventLog {
         }
     }
 
+    /// Brings all lines to the disk and gives their length in bytes.
+    ///
+    /// # Errors
+    /// A line could not be written.
+    pub fn mark(&mut self) -> io::Result<u64> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        Ok(self.file.get_ref().metadata()?.len())
+    }
+
+    /// Drops the lines behind a mark; false when there are not as many.
+    ///
+    /// # Errors
+    /// The file cannot be changed.
+    pub fn rewind(&mut self, mark: u64) -> io::Result<bool> {
+        self.file.flush()?;
+        let length = self.file.get_ref().metadata()?.len();
+        if length > mark {
+            self.file.get_ref().set_len(mark)?;
+        }
+        Ok(length >= mark)
+    }
+
     /// What went wrong first, if anything did.
     pub fn failure(self) -> Option<io::Error> {
         self.failed
@@ -49,7 +75,9 @@ impl Observer for EventLog {
     fn stage_started(&mut self, start: &StageStart) {
         self.stage.clone_from(&start.stage);
         self.every = start.log_every.max(1);
-        self.line("stage", start);
+        if !start.resumed {
+            self.line("stage", start);
+        }
     }
 
     fn stepped(&mut self, progress: &Progress<'_>) {
@@ -62,6 +90,9 @@ impl Observer for EventLog {
             "stage": self.stage, "epoch": progress.epoch, "step": progress.step, "lr": progress.lr,
             "total": report.total, "terms": report.terms,
         });
+        if let Some(error) = &report.skipped {
+            line["left_out"] = error.to_string().into();
+        }
         if !emitted.is_empty() {
             line["emitted"] = emitted.into();
         }

@@ -93,14 +93,16 @@ impl Observer for Progress {
         self.total = start.total_steps;
         self.steps_per_epoch = start.steps_per_epoch.max(1);
         self.epochs = start.total_steps.div_ceil(self.steps_per_epoch);
-        self.before = (start.epochs_done * self.steps_per_epoch).min(start.total_steps);
+        self.before = start.steps_done;
         self.samples = 0;
         self.since = Instant::now();
         self.epoch_since = self.since;
-        let goes_on = match start.epochs_done {
-            0 => String::new(),
-            done if done >= self.epochs => ", done before".to_owned(),
-            done => format!(", goes on after epoch {done}"),
+        let within = start.steps_done.saturating_sub(start.epochs_done * self.steps_per_epoch);
+        let goes_on = match (start.epochs_done, within) {
+            (0, 0) => String::new(),
+            (done, _) if done >= self.epochs => ", done before".to_owned(),
+            (done, 0) => format!(", goes on after epoch {done}"),
+            (done, within) => format!(", goes on in epoch {} after update {within}", done + 1),
         };
         self.say(&format!(
             "{:<NAME$} {} trained values, {} epochs of {} updates{goes_on}",

@@ -6,6 +6,7 @@ use crate::train::{EpochEnd, Observer, StageStart, Table};
 use std::fmt::Write;
 use std::fs;
 use std::io;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Writes the tables of a seed into the folders of its stages.
@@ -63,8 +64,7 @@ impl Observer for TableFiles {
 }
 
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension("partial");
-    fs::write(&beside, text).and_then(|()| fs::rename(&beside, path))
+    crate::disk::place(path, |file| file.write_all(text.as_bytes()))
 }
 
 /// The lines of the epochs that a resumed stage goes on after.

@@ -1,13 +1,16 @@
-//! Trainer state in files: enough to go on as if nothing had happened.
+//! Trainer state: all that a run needs to go on as if it had never stopped.
 
 use super::error::TrainError;
+use super::events::{Means, Observer};
+use super::exact::Exact;
 use super::optim::Optimizer;
 use super::plan::RunPlan;
-use crate::model::{read_weights, write_weights};
+use super::stage::Progressed;
+use super::store::{Store, Tensors, Whole};
+use super::tables::Tables;
 use crate::ops::ParamSet;
-use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -19,28 +22,48 @@ pub struct Position {
     pub stage: usize,
     /// Its name, to notice another manifest.
     pub name: String,
+    /// The log has the line with which the stage begins.
+    pub begun: bool,
     /// Epochs of it that are done.
     pub epochs: u64,
     /// Updates of it that are done.
     pub steps: u64,
+    /// Updates that were left out, since something was not finite.
+    pub skipped: u64,
     /// Best value of its metric so far.
-    pub best: Option<f64>,
+    pub best: Option<Exact>,
     /// Epochs since then.
     pub since_best: u64,
     /// Updates that each group's optimizer made.
     pub optimizer_steps: Vec<u64>,
+    /// Updates that the average of the weights has seen.
+    pub averaged: u64,
+    /// What the running epoch has come to.
+    pub inside: Inside,
+    /// Recordings of this run, with a number that follows from the weights of the recorded models.
+    pub recordings: BTreeMap<String, u64>,
+    /// Those of them that the log does not tell of yet.
+    pub untold: Vec<String>,
+    /// Bytes of the event log.
+    pub log: u64,
 }
 
-const TENSORS: &str = "trainer.safetensors";
-const POSITION: &str = "trainer.json";
-/// Name of the position among the tensors.
-const PLACE: &str = "position";
-
-/// What a checkpoint holds.
-pub struct Saved {
-    /// Where the run stands.
-    pub position: Position,
-    tensors: HashMap<String, Tensor>,
+/// What a running epoch has come to. Checkpoints lie between updates, so no gradient waits for more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inside {
+    /// Batches that were served.
+    pub batches: u64,
+    /// Their samples.
+    pub samples: u64,
+    /// Updates that were left out.
+    pub skipped: u64,
+    /// Seconds of training.
+    pub seconds: Exact,
+    /// Learning rate of the last update.
+    pub lr: Exact,
+    pub(super) means: Means,
+    pub(super) tables: Tables,
 }
 
 /// Every tensor set of a run, with its prefix.
@@ -60,55 +83,83 @@ fn sets(run: &RunPlan) -> Vec<(String, Rc<ParamSet>)> {
     all
 }
 
-/// Writes the state of a run. The position lies in the same file as the tensors, so that the two always belong together,
-/// whenever the process ends; the file beside it is for people.
+const BEST: &str = "best/";
+const AVERAGE: &str = "average/";
+
+/// Writes the state of a run. The log is brought to the disk first: it is never shorter than the checkpoint says.
 ///
 /// # Errors
-/// The folder cannot be written.
-pub fn save(folder: &Path, run: &RunPlan, optimizers: &[Optimizer], mut position: Position) -> Result<(), TrainError> {
-    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+/// The folder or the log cannot be written.
+pub(super) fn save(
+    store: &mut Store,
+    run: &RunPlan,
+    optimizers: &[Optimizer],
+    state: &mut Progressed,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainError> {
+    state.position.log = observer.mark().map_err(TrainError::Log)?;
+    let mut tensors = Tensors::new();
     for (prefix, set) in sets(run) {
         tensors.extend(
             set.entries().into_iter().map(|(name, entry)| (format!("{prefix}{name}"), entry.var.as_detached_tensor())),
         );
     }
-    position.optimizer_steps.clear();
+    state.position.optimizer_steps.clear();
     for (group, optimizer) in optimizers.iter().enumerate() {
-        let (steps, state) = optimizer.save();
-        position.optimizer_steps.push(steps);
-        tensors.extend(state.into_iter().map(|(name, tensor)| (format!("optimizer/{group}/{name}"), tensor)));
+        let (steps, state_of_group) = optimizer.save();
+        state.position.optimizer_steps.push(steps);
+        tensors.extend(state_of_group.into_iter().map(|(name, tensor)| (format!("optimizer/{group}/{name}"), tensor)));
     }
-    let text = serde_json::to_string_pretty(&position).map_err(|error| TrainError::Resume(error.to_string()))?;
-    tensors.insert(PLACE.into(), Tensor::new(text.as_bytes(), &Device::Cpu)?);
-    write_weights(&folder.join(TENSORS), &tensors)?;
-    let (path, beside) = (folder.join(POSITION), folder.join("trainer.json.partial"));
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, &path))
-        .map_err(|error| TrainError::file(&path, error))
+    let best = state.best.iter().flatten();
+    tensors.extend(best.map(|(name, tensor)| (format!("{BEST}{name}"), tensor.clone())));
+    if let Some(average) = &state.average {
+        tensors.extend(average.tensors().map(|(name, tensor)| (format!("{AVERAGE}{name}"), tensor.clone())));
+        state.position.averaged = average.updates();
+    }
+    let text = serde_json::to_vec(&state.position).map_err(|error| TrainError::Resume(error.to_string()))?;
+    store.save(&text, &tensors)
 }
 
-/// The checkpoint of a run, if it was ever saved.
-///
+/// What a checkpoint holds.
+pub(super) struct Saved {
+    /// Where the run stands.
+    pub(super) position: Position,
+    /// State of each group's optimizer.
+    pub(super) groups: Vec<Tensors>,
+    /// The best weights of the stage so far.
+    pub(super) best: Option<Tensors>,
+    /// The average of the weights.
+    pub(super) average: Tensors,
+}
+
+/// The name of the stage in which the newest whole checkpoint of a seed's folder stands.
+pub fn stage_of(folder: &Path) -> Option<String> {
+    let whole = Store::new(folder, 1).load().ok()?.0?;
+    position(&whole).ok().map(|position| position.name)
+}
+
+/// Writes a checkpoint without tensors that stands in a stage.
+#[cfg(test)]
+pub(crate) fn stand_in(folder: &Path, stage: &str) {
+    let position = Position { name: stage.into(), ..Position::default() };
+    let text = serde_json::to_vec(&position).expect("text");
+    Store::new(folder, 1).save(&text, &Tensors::new()).expect("is written");
+}
+
 /// # Errors
-/// The file is there and cannot be read.
-pub fn load(folder: &Path) -> Result<Option<Saved>, TrainError> {
-    let path = folder.join(TENSORS);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let mut tensors = read_weights(&path)?;
-    let wrong = |why: String| TrainError::Resume(format!("{}: {why}", path.display()));
-    let text = tensors.remove(PLACE).ok_or_else(|| wrong("it has no position".into()))?.to_vec1::<u8>()?;
-    let position = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    Ok(Some(Saved { position, tensors }))
+/// The text is of another version.
+pub(super) fn position(whole: &Whole) -> Result<Position, TrainError> {
+    serde_json::from_slice(&whole.position)
+        .map_err(|error| TrainError::Resume(format!("the checkpoint is of another version: {error}")))
 }
 
-/// Puts saved tensors back; gives those of the optimizers, by group.
+/// Puts saved tensors back into models and parts; gives what is left.
 ///
 /// # Errors
 /// The file is of another run.
-pub fn restore(saved: Saved, run: &RunPlan) -> Result<Vec<HashMap<String, Tensor>>, TrainError> {
-    let tensors = saved.tensors;
+pub(super) fn restore(whole: Whole, run: &RunPlan) -> Result<Saved, TrainError> {
+    let position = position(&whole)?;
+    let tensors = whole.tensors;
     for (prefix, set) in sets(run) {
         for (name, _) in set.entries() {
             let full = format!("{prefix}{name}");
@@ -118,16 +169,17 @@ pub fn restore(saved: Saved, run: &RunPlan) -> Result<Vec<HashMap<String, Tensor
             set.assign(&name, tensor).map_err(|error| TrainError::Resume(format!("checkpoint: {error}")))?;
         }
     }
-    let mut groups: Vec<HashMap<String, Tensor>> = vec![];
+    let (mut groups, mut best, mut average): (Vec<Tensors>, Option<Tensors>, Tensors) = Default::default();
     for (name, tensor) in tensors {
-        let Some((group, rest)) = name.strip_prefix("optimizer/").and_then(|rest| rest.split_once('/')) else {
-            continue;
-        };
-        let Ok(group) = group.parse::<usize>() else { continue };
-        if group < 4096 {
+        if let Some(rest) = name.strip_prefix(BEST) {
+            best.get_or_insert_default().insert(rest.to_owned(), tensor);
+        } else if let Some(rest) = name.strip_prefix(AVERAGE) {
+            average.insert(rest.to_owned(), tensor);
+        } else if let Some((group, rest)) = name.strip_prefix("optimizer/").and_then(|rest| rest.split_once('/')) {
+            let Some(group) = group.parse::<usize>().ok().filter(|group| *group < 4096) else { continue };
             groups.resize_with(groups.len().max(group + 1), HashMap::new);
             groups[group].insert(rest.to_owned(), tensor);
         }
     }
-    Ok(groups)
+    Ok(Saved { position, groups, best, average })
 }

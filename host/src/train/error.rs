@@ -4,6 +4,10 @@ use crate::data::DataError;
 use crate::exec::NetworkError;
 use crate::model::WeightsError;
 use crate::ops::OpError;
+use std::io::ErrorKind::StorageFull;
+use std::rc::Rc;
+
+const ROOM: Option<&str> = Some("make room on the disk, or give the run another `dir`");
 
 /// An error of a running stage.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,35 @@ pub enum TrainError {
         /// What to do.
         hint: Box<str>,
     },
+    /// A gradient is not a number any more.
+    #[error("the gradient of `{parameter}` is not finite at step {step} of stage `{stage}`, though every term is")]
+    GradientNotFinite {
+        /// The first such parameter.
+        parameter: Box<str>,
+        /// Update.
+        step: u64,
+        /// Stage.
+        stage: Box<str>,
+    },
+    /// More updates were left out than the manifest allows: how many it allows, and why the last one would be.
+    #[error("{1}")]
+    TooManySkipped(u64, Rc<TrainError>),
+    /// Somebody asked the run to stop; a checkpoint was written.
+    #[error("stopped at stage {stage}, epoch {epoch}, step {step}; go on with --resume")]
+    Stopped {
+        /// Stage.
+        stage: String,
+        /// Its running epoch, from 1.
+        epoch: u64,
+        /// Updates of the stage that were done.
+        step: u64,
+    },
+    /// No checkpoint is whole: what is wrong with each.
+    #[error("no checkpoint of this run can be read")]
+    Damaged(Vec<String>),
+    /// The event log could not be written.
+    #[error("the event log cannot be written: {0}")]
+    Log(std::io::Error),
     /// A teacher's weights changed.
     #[error("the weights of teacher `{0}` changed during stage `{1}`")]
     TeacherMoved(String, String),
@@ -76,7 +109,19 @@ impl TrainError {
         match self {
             TrainError::NotFinite { hint, .. } => Some(hint.to_string()),
             TrainError::Step { error, .. } => error.hint(),
+            TrainError::GradientNotFinite { .. } => Some(
+                "the derivative of some operation overflows there: lower the learning rate or the weight of a term"
+                    .into(),
+            ),
+            TrainError::TooManySkipped(_, last) => last.hint(),
+            TrainError::Damaged(_) => Some("start anew without `--resume`: this folder is then moved aside".into()),
+            TrainError::File { error, .. } | TrainError::Log(error) if error.kind() == StorageFull => {
+                ROOM.map(str::to_owned)
+            }
             TrainError::Data(error) => error.hint(),
+            TrainError::Weights(WeightsError::Write { error, .. }) if error.kind() == StorageFull => {
+                ROOM.map(str::to_owned)
+            }
             TrainError::Weights(error) => error.hint(),
             TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) if error.is_panic() => {
                 Some("this is a mistake of the plugin; the last checkpoint is intact".into())
@@ -93,6 +138,11 @@ impl TrainError {
             TrainError::Step { stage, step, error } => {
                 std::iter::once(format!("at step {step} of stage `{stage}`")).chain(error.notes()).collect()
             }
+            TrainError::TooManySkipped(limit, last) => {
+                [vec![format!("{limit} such steps were skipped before, as many as `nonfinite` allows")], last.notes()]
+                    .concat()
+            }
+            TrainError::Damaged(wrong) => wrong.clone(),
             _ => vec![],
         }
     }
@@ -105,6 +155,11 @@ impl TrainError {
             }
             _ => self,
         }
+    }
+
+    /// Whether a term or a gradient was not finite: such a step may be left out.
+    pub(super) fn is_not_finite(&self) -> bool {
+        matches!(self, TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. })
     }
 
     pub(super) fn file(path: &std::path::Path, error: std::io::Error) -> TrainError {

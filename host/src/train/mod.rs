@@ -3,15 +3,19 @@
 //! [`Setup`] opens what a manifest stands on. [`plan`] builds models and binds terms for one seed, and finds everything that
 //! is wrong before any training. [`run_seed`] trains, stage by stage, and tells an [`Observer`] how it goes.
 
+mod average;
 mod batch;
 mod binding;
 mod blame;
 mod checkpoint;
 mod checks;
 mod connecting;
+mod due;
+mod epoch;
 mod error;
 mod evaluate;
 mod events;
+mod exact;
 mod explain;
 mod frames;
 mod groups;
@@ -34,16 +38,20 @@ mod sizes;
 mod stage;
 mod stages;
 mod step;
+mod store;
 mod tables;
 mod term;
 mod walk;
 
 pub use batch::{Fields, fields, view_field};
 pub use binding::PassPlan;
-pub use checkpoint::Position;
+#[cfg(test)]
+pub(crate) use checkpoint::stand_in;
+pub use checkpoint::{Inside, Position, stage_of};
 pub use error::TrainError;
 pub use evaluate::{Metrics, evaluate};
-pub use events::{EpochEnd, Observer, Progress, Silent, StageStart, TermMean};
+pub use events::{EpochEnd, Means, Observer, Progress, Silent, StageStart, TermMean};
+pub use exact::Exact;
 pub use frames::{FrameMetrics, MOST_PSNR, Nearness};
 pub use groups::{GroupPlan, Member};
 pub use lock::{Lock, LockedFile, LockedPlugin, lock_path};
@@ -58,7 +66,8 @@ pub use run::{Outcome, Role, run_seed};
 pub use sampling::SAMPLING;
 pub use selector::Selector;
 pub use setup::Setup;
-pub use stage::{StageRunner, load_model, model_tensors};
+pub use stage::{Progressed, StageRunner, load_model, model_tensors};
 pub use step::{StepReport, Stepper, TermValue};
-pub use tables::Table;
+pub use store::has_checkpoint;
+pub use tables::{Table, Tables};
 pub use term::{BoundConnector, BoundPort, BoundTerm, Read};

@@ -231,6 +231,27 @@ pub fn clip(gradients: &mut Gradients, limit: f64) -> Result<f64> {
     Ok(norm)
 }
 
+/// The name of the first gradient that has a value which is not finite.
+///
+/// # Errors
+/// candle fails.
+pub fn first_not_finite(gradients: &Gradients) -> Result<Option<&str>> {
+    for (name, gradient) in gradients {
+        let gradient = gradient.contiguous()?;
+        let is_wrong = if is_slice(&gradient) {
+            // All bits of the exponent are set: without a branch, so that it is as fast as memory.
+            let is_wrong = |value: &f32| value.to_bits() & 0x7f80_0000 == 0x7f80_0000;
+            read(&gradient, |values| values.iter().fold(false, |wrong, value| wrong | is_wrong(value)))?
+        } else {
+            !gradient.abs()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?.is_finite()
+        };
+        if is_wrong {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// Euclidean norm over all tensors together.
 ///
 /// # Errors
@@ -375,6 +396,24 @@ mod tests {
                 });
                 let near = single.iter().zip(&double).all(|(a, b)| (a - b).abs() < 1e-5);
                 assert!(near, "{rule:?}: {single:?}, the definition gives {double:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn first_gradient_that_is_not_finite_is_found() {
+        let shape = (3, 5);
+        for dtype in [DType::F32, DType::F64] {
+            for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let of = |value: f64| {
+                    let values: Vec<f64> =
+                        (0..15).map(|at| if at == 14 { value } else { -1e30 * f64::from(at) }).collect();
+                    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+                };
+                let mut all: Gradients = [("a".to_owned(), of(3e30)), ("b".to_owned(), of(0.0))].into();
+                assert_eq!(first_not_finite(&all).unwrap(), None);
+                all.insert("b".into(), of(wrong).t().unwrap());
+                assert_eq!(first_not_finite(&all).unwrap(), Some("b"), "{dtype:?} {wrong}");
             }
         }
     }

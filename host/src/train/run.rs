@@ -1,6 +1,6 @@
 //! A whole run for one seed: its stages in order, from the start or from a checkpoint.
 
-use super::checkpoint::{self, Position};
+use super::checkpoint::{self, Position, Saved};
 use super::error::TrainError;
 use super::evaluate::{Metrics, evaluate};
 use super::events::Observer;
@@ -9,12 +9,12 @@ use super::optim::Optimizer;
 use super::plan::{RunPlan, StagePlan};
 use super::recordings;
 use super::setup::Setup;
-use super::stage::{StageRunner, model_tensors};
+use super::stage::{Progressed, StageRunner, model_tensors};
+use super::store::{Store, Tensors};
 use crate::manifest::Origin;
 use crate::ops::ParamSet;
 use candle_core::Tensor;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -62,35 +62,51 @@ pub fn run_seed(
 ) -> Result<Vec<Outcome>, TrainError> {
     std::fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
     let runner = StageRunner { setup, run, folder: folder.into() };
-    let mut saved = match if resume { checkpoint::load(folder)? } else { None } {
-        Some(saved) => {
-            check_position(run, &saved.position)?;
-            Some((saved.position.clone(), checkpoint::restore(saved, run)?))
-        }
-        None => None,
-    };
-    let first = saved.as_ref().map_or(0, |(position, _)| position.stage);
-    let mut optimizers: Vec<Optimizer> = vec![];
+    let mut store = Store::new(folder, setup.manifest.run.checkpoint.keep);
+    let mut saved = if resume { go_on(run, &mut store, observer)? } else { None };
+    observer.rewind(saved.as_ref().map_or(0, |saved| saved.position.log)).map_err(TrainError::Log)?;
+    let first = saved.as_ref().map_or(0, |saved| saved.position.stage);
+    let (mut optimizers, mut state): (Vec<Optimizer>, Progressed) = Default::default();
     for index in first..run.stages.len() {
-        let mut start = Position::default();
         optimizers = runner.optimizers(index, optimizers);
-        match saved.take() {
-            Some((position, mut groups)) => {
-                groups.resize_with(optimizers.len(), HashMap::new);
-                for (optimizer, (steps, tensors)) in
-                    optimizers.iter_mut().zip(position.optimizer_steps.iter().zip(groups))
-                {
-                    optimizer.restore(*steps, &tensors);
+        state = match saved.take() {
+            Some(saved) => restored(saved, &mut optimizers),
+            None => {
+                initialise(run, index, setup)?;
+                let (name, recordings) = (run.stages[index].name.clone(), state.position.recordings);
+                Progressed {
+                    position: Position { stage: index, name, recordings, ..Position::default() },
+                    ..Progressed::default()
                 }
-                start = position;
             }
-            None => initialise(run, index, setup)?,
-        }
-        recordings::prepare(setup, run, Some(index), folder, observer)?;
-        runner.run(index, start, &mut optimizers, observer)?;
+        };
+        recordings::prepare(&runner, Some(index), &mut state, &optimizers, &mut store, observer)?;
+        runner.run(index, &mut state, &mut optimizers, &mut store, observer)?;
     }
-    recordings::prepare(setup, run, None, folder, observer)?;
+    recordings::prepare(&runner, None, &mut state, &optimizers, &mut store, observer)?;
     outcomes(setup, run)
+}
+
+/// The newest whole checkpoint, put back into the run's models and parts.
+fn go_on(run: &RunPlan, store: &mut Store, observer: &mut dyn Observer) -> Result<Option<Saved>, TrainError> {
+    let (whole, wrong) = store.load()?;
+    let Some(whole) = whole else { return Ok(None) };
+    let position = checkpoint::position(&whole)?;
+    for why in wrong {
+        observer.warned(&format!("{why}; the run goes on from the checkpoint before"));
+    }
+    check_position(run, &position)?;
+    checkpoint::restore(whole, run).map(Some)
+}
+
+/// What a checkpoint says of the stage in which it stands.
+fn restored(saved: Saved, optimizers: &mut [Optimizer]) -> Progressed {
+    let Saved { position, mut groups, best, average } = saved;
+    groups.resize_with(optimizers.len(), Tensors::new);
+    for (optimizer, (steps, tensors)) in optimizers.iter_mut().zip(position.optimizer_steps.iter().zip(groups)) {
+        optimizer.restore(*steps, &tensors);
+    }
+    Progressed { position, best, saved_average: average, average: None }
 }
 
 fn check_position(run: &RunPlan, position: &Position) -> Result<(), TrainError> {

@@ -1,27 +1,23 @@
 //! One stage: epochs of steps, evaluation, the best weights, checkpoints.
 
-use super::batch::fields;
+use super::average::Average;
 use super::checkpoint::{self, Position};
+use super::due::Due;
+use super::epoch::Keeper;
 use super::error::TrainError;
-use super::evaluate::{Metrics, evaluate};
-use super::events::{EpochEnd, Means, Observer, Progress, StageStart};
+use super::events::{EpochEnd, Observer, StageStart};
 use super::models::Model;
 use super::optim::Optimizer;
 use super::plan::{Length, RunPlan, StagePlan};
 use super::setup::Setup;
-use super::step::Stepper;
-use super::tables::Tables;
-use super::{recordings, sampling};
-use crate::data::{Augment, DataSet, Loader, LoaderSpec, batches};
+use super::store::{Store, Tensors};
+use crate::data::batches;
 use crate::manifest::{self, Goal};
 use crate::model::{WeightsError, load_weights, read_weights, write_weights};
-use crate::ops::Moment;
-use crate::plugin::last_words;
 use candle_core::Tensor;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
 
 /// Runs the stages of one seed.
 pub struct StageRunner<'a> {
@@ -34,11 +30,40 @@ pub struct StageRunner<'a> {
 }
 
 /// Length of a stage in updates.
-struct Extent {
-    per_epoch: u64,
-    total: u64,
+pub(super) struct Extent {
+    pub(super) per_epoch: u64,
+    pub(super) total: u64,
     /// Batches of an update.
-    pieces: u64,
+    pub(super) pieces: u64,
+}
+
+/// What a run has come to, beside what models, parts and optimizers hold.
+#[derive(Default)]
+pub struct Progressed {
+    /// Where it stands.
+    pub position: Position,
+    /// The best weights of the stage, where a validation part chooses them.
+    pub(super) best: Option<Tensors>,
+    /// Averages of a checkpoint, before the stage goes on.
+    pub(super) saved_average: Tensors,
+    /// The average of the weights, where the stage has one.
+    pub(super) average: Option<Average>,
+}
+
+impl Progressed {
+    /// Does something on the averaged weights, where there are some.
+    pub(super) fn averaged<T>(&mut self, task: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+        self.average.as_mut().map_or(Ok(()), Average::swap)?;
+        let done = task();
+        self.average.as_mut().map_or(Ok(()), Average::swap)?;
+        done
+    }
+
+    /// The error of a run that was asked to stop.
+    pub(super) fn stopped(&self) -> TrainError {
+        let Position { name, epochs, steps, .. } = &self.position;
+        TrainError::Stopped { stage: name.clone(), epoch: epochs + 1, step: *steps }
+    }
 }
 
 impl StageRunner<'_> {
@@ -47,42 +72,66 @@ impl StageRunner<'_> {
         self.folder.join(&stage.name)
     }
 
-    /// Runs a stage from `start` on. `optimizers` are those of the stage before, replaced unless the stage keeps them.
+    /// Runs a stage from where it stands to its end.
     ///
     /// # Errors
-    /// A part, a network or the data fail, or files cannot be written. The last checkpoint stays.
-    pub fn run(
+    /// A part, a network or the data fail, files cannot be written, or the run was asked to stop. The last checkpoint stays.
+    pub(super) fn run(
         &self,
         index: usize,
-        start: Position,
+        state: &mut Progressed,
         optimizers: &mut [Optimizer],
+        store: &mut Store,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
         let stage = &self.run.stages[index];
-        let set = &self.setup.data[&stage.data];
         let folder = self.stage_folder(stage);
         std::fs::create_dir_all(&folder).map_err(|error| TrainError::file(&folder, error))?;
         let teachers = self.teacher_sums(stage)?;
-        let extent = extent(stage, set.train.len());
-        observer.stage_started(&self.start_event(stage, &extent, &start));
-        let mut position = start;
-        position.stage = index;
-        position.name.clone_from(&stage.name);
+        let extent = extent(stage, self.setup.data[&stage.data].train.len());
+        self.take_up(stage, state)?;
+        observer.stage_started(&self.start_event(stage, &extent, &state.position));
+        state.position.begun = true;
+        state.position.untold.clear();
         let epochs = extent.total.div_ceil(extent.per_epoch);
-        let every = self.setup.manifest.run.checkpoint_every.unwrap_or(1) as u64;
-        while position.epochs < epochs && is_patient(stage, &position) {
-            let mut end = self.epoch(stage, set, &extent, &mut position, optimizers, observer)?;
-            self.judge(stage, &folder, &mut end, &mut position)?;
-            if position.epochs.is_multiple_of(every) || position.epochs == epochs || !is_patient(stage, &position) {
-                self.save_student(stage, &folder.join("last.safetensors"))?;
-                checkpoint::save(&self.folder, self.run, optimizers, position.clone())?;
-            }
-            // Told when it is saved: who stops a run after this line loses nothing.
+        let due = Due::new(self.setup.manifest.run.checkpoint.every, state.position.steps);
+        let mut keeper = Keeper { store, due };
+        while state.position.epochs < epochs && is_patient(stage, &state.position) {
+            self.epoch(stage, &extent, state, optimizers, &mut keeper, observer)?;
+            let mut end = self.end_epoch(stage, &extent, state, observer)?;
+            self.judge(stage, &mut end, state)?;
             observer.epoch_ended(&end);
+            let (position, stop) = (&state.position, observer.wants_to_stop());
+            let is_last = position.epochs == epochs || !is_patient(stage, position);
+            if is_last || stop || keeper.due.after_epoch(position.epochs, position.steps) {
+                state.averaged(|| self.save_student(stage, &folder.join("last.safetensors")))?;
+                checkpoint::save(keeper.store, self.run, optimizers, state, observer)?;
+                keeper.due.saved(state.position.steps);
+            }
+            if stop {
+                return Err(state.stopped());
+            }
         }
-        self.finish(stage, &folder, &teachers)?;
+        self.finish(stage, state, &teachers)?;
         observer.stage_ended(&stage.name);
         Ok(())
+    }
+
+    /// What a stage needs beside the weights: its average, and the file of the best weights as the checkpoint knows it.
+    fn take_up(&self, stage: &StagePlan, state: &mut Progressed) -> Result<(), TrainError> {
+        let saved = std::mem::take(&mut state.saved_average);
+        state.average = None;
+        if let Some(decay) = stage.spec.ema {
+            let mut average = Average::new(decay, self.trained(stage).map(|(_, model)| model))?;
+            average.restore(state.position.averaged, &saved)?;
+            state.average = Some(average);
+        }
+        let path = self.stage_folder(stage).join("best.safetensors");
+        match &state.best {
+            Some(best) => Ok(write_weights(&path, best)?),
+            None if path.exists() => std::fs::remove_file(&path).map_err(|error| TrainError::file(&path, error)),
+            None => Ok(()),
+        }
     }
 
     /// Optimizers of a stage: new ones, or those of the stage before where it keeps them and the groups are the same.
@@ -111,137 +160,17 @@ impl StageRunner<'_> {
             total_steps: extent.total,
             steps_per_epoch: extent.per_epoch,
             epochs_done: start.epochs,
+            steps_done: start.steps,
+            resumed: start.begun,
             parameters: parameters.map(count).sum(),
             alone: stage.alone,
             log_every: log_every(stage),
         }
     }
 
-    fn epoch(
-        &self,
-        stage: &StagePlan,
-        set: &DataSet,
-        extent: &Extent,
-        position: &mut Position,
-        optimizers: &mut [Optimizer],
-        observer: &mut dyn Observer,
-    ) -> Result<EpochEnd, TrainError> {
-        let spec = LoaderSpec {
-            views: stage.views.clone(),
-            shuffle: Some(self.run.seed),
-            seed: self.run.seed,
-            epoch: position.epochs,
-            augment: augments(&self.setup.manifest.data[&stage.data].augment),
-            drop_last: set.train.len() >= stage.spec.batch,
-            ..LoaderSpec::new(stage.spec.batch.min(set.train.len()))
-        };
-        let (mut means, mut tables) = (Means::default(), Tables::default());
-        let (started, mut samples) = (Instant::now(), 0);
-        let mut lr = 0.0;
-        let mut stepper = Stepper::new(stage, &self.run.models, optimizers);
-        for served in Loader::new(&set.train, spec)?.take((extent.per_epoch * extent.pieces) as usize) {
-            let batch = served?;
-            let count = batch.len();
-            let mut tensors = fields(batch, self.setup.float, &self.setup.device)?;
-            if let (Some(plan), Some(frames)) = (&stage.spec.sampling, frames_of(set)) {
-                let to = (self.setup.float, &self.setup.device);
-                let shape = [count, frames.saturating_sub(1)];
-                let mask = sampling::mask(plan, (self.run.seed, position.steps), shape, to)?;
-                tensors.insert(sampling::SAMPLING.into(), mask);
-            }
-            recordings::add_fields(self.run, stage, &mut tensors, self.setup.float)?;
-            let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
-            lr = stage.spec.optimizer.lr() * factor;
-            let moment = self.moment(stage, set, extent, position);
-            let norms = stage.spec.gradient_norms && position.steps.is_multiple_of(log_every(stage));
-            let step = || stepper.step(&tensors, &moment, factor, norms);
-            let report = last_words::during("the training", &stage.name, position.steps, step)
-                .map_err(|error| error.in_step(&stage.name, position.steps))?;
-            report.log.iter().for_each(|(level, term, line)| observer.said(*level, term, line));
-            means.add(&report);
-            tables.add(&report);
-            samples += count;
-            position.steps += u64::from(report.updated);
-            observer.stepped(&Progress {
-                step: position.steps,
-                epoch: position.epochs,
-                samples: count,
-                lr,
-                report: &report,
-            });
-            if position.steps >= extent.total {
-                break;
-            }
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        self.tell_parts(stage, &self.moment(stage, set, extent, position), observer)?;
-        position.epochs += 1;
-        let (part, metrics) = self.measure(stage, set)?;
-        Ok(EpochEnd {
-            stage: stage.name.clone(),
-            seed: self.run.seed,
-            epoch: position.epochs,
-            step: position.steps,
-            lr,
-            terms: means.terms(),
-            total: means.total(),
-            metrics,
-            tables: tables.means(stage),
-            part,
-            best: false,
-            seconds,
-            samples_per_second: samples as f64 / seconds.max(1e-9),
-        })
-    }
-
-    fn moment(&self, stage: &StagePlan, set: &DataSet, extent: &Extent, position: &Position) -> Moment {
-        Moment {
-            epoch: position.epochs,
-            step: position.steps,
-            steps_per_epoch: extent.per_epoch,
-            frame: 0,
-            training: true,
-            samples: set.train.index_bound() as u64,
-            stage: stage.inner.as_str().into(),
-            phase: "".into(),
-            run_stage: stage.name.as_str().into(),
-            seed: self.run.seed,
-        }
-    }
-
-    fn tell_parts(&self, stage: &StagePlan, moment: &Moment, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        for term in stage.terms() {
-            let given = term.part.epoch_end(moment)?;
-            given.log.iter().for_each(|(level, line)| observer.said(*level, &term.name, line));
-            for change in &given.staged {
-                change.commit(term.part.params())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Metrics of the student on the part that choices are made on; on the test part, for information, where there is none.
-    fn measure(&self, stage: &StagePlan, set: &DataSet) -> Result<(&'static str, Metrics), TrainError> {
-        let Some(student) = stage.trained.first().and_then(|name| self.run.models.get(name)) else {
-            return Ok(("test", Metrics::default()));
-        };
-        let (part, samples) = match &set.val {
-            Some(val) => ("val", val),
-            None => ("test", &set.test),
-        };
-        let metrics = evaluate(student, samples, stage.spec.eval_batch(), self.setup.float, &self.setup.device)?;
-        Ok((part, metrics))
-    }
-
     /// Keeps the weights when they are the best so far. Only a validation part chooses; without one the objective says
     /// whether there is progress, and the last weights count.
-    fn judge(
-        &self,
-        stage: &StagePlan,
-        folder: &Path,
-        end: &mut EpochEnd,
-        position: &mut Position,
-    ) -> Result<(), TrainError> {
+    fn judge(&self, stage: &StagePlan, end: &mut EpochEnd, state: &mut Progressed) -> Result<(), TrainError> {
         let best = &stage.spec.best;
         let value = match best.metric.as_str() {
             _ if !stage.judged || end.part != "val" => Some(-end.total),
@@ -252,26 +181,31 @@ impl StageRunner<'_> {
             name => end.metrics.get(name).map(|value| if best.goal() == Goal::Max { value } else { -value }),
         };
         let Some(value) = value else { return Ok(()) };
-        if position.best.is_none_or(|before| value > before) {
-            position.best = Some(value);
-            position.since_best = 0;
-            end.best = true;
-            if stage.judged && end.part == "val" {
-                self.save_student(stage, &folder.join("best.safetensors"))?;
-            }
-        } else {
-            position.since_best += 1;
+        if state.position.best.is_some_and(|before| value <= before.0 || value.is_nan()) {
+            state.position.since_best += 1;
+            return Ok(());
+        }
+        state.position.best = Some(value.into());
+        state.position.since_best = 0;
+        end.best = true;
+        if stage.judged && end.part == "val" {
+            let kept = state.averaged(|| self.student_tensors(stage))?;
+            write_weights(&self.stage_folder(stage).join("best.safetensors"), &kept)?;
+            state.best = Some(kept);
         }
         Ok(())
     }
 
-    /// Trained models go on with their best weights where a validation part chose them; `best` is always there.
-    fn finish(&self, stage: &StagePlan, folder: &Path, teachers: &[(String, u64)]) -> Result<(), TrainError> {
-        let best = folder.join("best.safetensors");
-        if best.is_file() && stage.judged && self.setup.data[&stage.data].val.is_some() {
-            self.load_student(stage, &best)?;
-        } else {
-            self.save_student(stage, &best)?;
+    /// Trained models go on with their best weights where a validation part chose them, else with the last; `best` is always
+    /// there.
+    fn finish(&self, stage: &StagePlan, state: &mut Progressed, teachers: &[(String, u64)]) -> Result<(), TrainError> {
+        let average = state.average.take();
+        match state.best.take() {
+            Some(best) => self.load_student(stage, &best)?,
+            None => {
+                average.map_or(Ok(()), |mut average| average.swap())?;
+                self.save_student(stage, &self.stage_folder(stage).join("best.safetensors"))?;
+            }
         }
         for (name, before) in teachers {
             if self.run.models.get(name).is_some_and(|model| checksum(model).ok() != Some(*before)) {
@@ -287,17 +221,18 @@ impl StageRunner<'_> {
         teachers.map(|(name, model)| Ok((name.clone(), checksum(model)?))).collect()
     }
 
-    /// Weights of the trained models: one without prefix, several with their names.
     fn save_student(&self, stage: &StagePlan, path: &Path) -> Result<(), TrainError> {
-        let mut tensors: HashMap<String, Tensor> = HashMap::new();
-        for (prefix, model) in self.trained(stage) {
-            tensors.extend(model_tensors(model, &prefix));
-        }
-        Ok(write_weights(path, &tensors)?)
+        Ok(write_weights(path, &self.student_tensors(stage)?)?)
     }
 
-    fn load_student(&self, stage: &StagePlan, path: &Path) -> Result<(), TrainError> {
-        let tensors = read_weights(path)?;
+    /// Copies of the weights of the trained models: of one without prefix, of several with their names.
+    fn student_tensors(&self, stage: &StagePlan) -> Result<Tensors, TrainError> {
+        let of_model = |(prefix, model): (String, &Rc<Model>)| model_tensors(model, &prefix);
+        let all = self.trained(stage).flat_map(of_model);
+        all.map(|(name, tensor)| Ok((name, tensor.copy()?))).collect()
+    }
+
+    fn load_student(&self, stage: &StagePlan, tensors: &Tensors) -> Result<(), TrainError> {
         for (prefix, model) in self.trained(stage) {
             for (inner, set) in model.network.sets() {
                 for (name, _) in set.entries() {
@@ -361,11 +296,6 @@ pub(super) fn load_file(model: &Model, path: &Path) -> Result<(), WeightsError> 
     Ok(())
 }
 
-/// Frames of a clip.
-fn frames_of(set: &DataSet) -> Option<usize> {
-    set.train.field(crate::data::FRAMES)?.shape().first().copied()
-}
-
 /// False when the stage waited long enough for a better epoch.
 fn is_patient(stage: &StagePlan, position: &Position) -> bool {
     stage.patience.is_none_or(|patience| position.since_best < patience)
@@ -387,18 +317,8 @@ fn extent(stage: &StagePlan, samples: usize) -> Extent {
 }
 
 /// Updates between two lines of the event log.
-fn log_every(stage: &StagePlan) -> u64 {
+pub(super) fn log_every(stage: &StagePlan) -> u64 {
     stage.spec.log_every.unwrap_or(50) as u64
-}
-
-fn augments(list: &[manifest::Augment]) -> Vec<Augment> {
-    let convert = |augment: &manifest::Augment| match *augment {
-        manifest::Augment::Flip => Augment::Flip,
-        manifest::Augment::Crop(pad) => Augment::Crop(pad),
-        manifest::Augment::Cutout(size) => Augment::Cutout(size),
-        manifest::Augment::Noise(std) => Augment::Noise(std as f32),
-    };
-    list.iter().map(convert).collect()
 }
 
 /// A number that changes when a weight does (FNV-1a over the bits).

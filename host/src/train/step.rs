@@ -12,6 +12,7 @@ use super::term::{BoundTerm, Read};
 use super::walk::Walk;
 use crate::exec::{Executor, Forward, PassSpec, Sampling, StagedIn};
 use crate::graph::Source;
+use crate::manifest::NonFinite;
 use crate::ops::native;
 use crate::ops::{Emitted, Moment, OpError, PortIn};
 use candle_core::Tensor;
@@ -48,6 +49,10 @@ pub struct StepReport {
     pub log: Vec<(u32, String, String)>,
     /// True when the parameters moved; false for a batch whose gradients wait for more.
     pub updated: bool,
+    /// True for every batch of an update that is left out from there on.
+    pub left_out: bool,
+    /// Why the update was left out, on the batch that ends it.
+    pub skipped: Option<Rc<TrainError>>,
 }
 
 /// Runs the steps of one stage.
@@ -58,6 +63,8 @@ pub struct Stepper<'a> {
     wanted: HashMap<String, Vec<Source>>,
     accumulated: Vec<Gradients>,
     pieces: usize,
+    /// Why the running update is left out.
+    spoiled: Option<Rc<TrainError>>,
     /// Parts run on the tape that the networks run on.
     own_tape: bool,
 }
@@ -90,13 +97,21 @@ impl<'a> Stepper<'a> {
         }
         let accumulated = stage.phases.iter().map(|_| Gradients::new()).collect();
         let own_tape = models.values().any(|model| model.network.executor() == Executor::Fast);
-        Stepper { stage, models, optimizers, wanted, accumulated, pieces: 0, own_tape }
+        Stepper { stage, models, optimizers, wanted, accumulated, pieces: 0, spoiled: None, own_tape }
+    }
+
+    /// The optimizers of the stage's groups.
+    pub fn optimizers(&self) -> &[Optimizer] {
+        self.optimizers
     }
 
     /// Works on one batch. `lr_factor` is the schedule's; `norms` asks for gradient norms.
     ///
+    /// An update of which a term or a gradient is not finite is left out where the stage skips such: what waits for it is
+    /// dropped, no buffer is taken over, and its other batches are not worked on.
+    ///
     /// # Errors
-    /// A part or network fails, or a term is not finite.
+    /// A part or network fails; a term or a gradient is not finite, and the stage does not skip.
     pub fn step(
         &mut self,
         fields: &Fields,
@@ -111,20 +126,43 @@ impl<'a> Stepper<'a> {
         self.pieces += 1;
         let update = self.pieces >= self.stage.spec.accumulate;
         let mut report = StepReport { updated: update, ..StepReport::default() };
+        if self.spoiled.is_none() {
+            match self.phases(fields, moment, &mut cache, (lr_factor, norms, update), &mut report) {
+                Err(error) if error.is_not_finite() && self.stage.spec.nonfinite != NonFinite::Stop => {
+                    self.accumulated.iter_mut().for_each(Gradients::clear);
+                    report = StepReport { updated: update, ..StepReport::default() };
+                    self.spoiled = Some(Rc::new(error));
+                }
+                other => other?,
+            }
+        }
+        report.left_out = self.spoiled.is_some();
+        if update {
+            self.pieces = 0;
+            report.skipped = self.spoiled.take();
+        }
+        Ok(report)
+    }
+
+    fn phases(
+        &mut self,
+        fields: &Fields,
+        moment: &Moment,
+        cache: &mut Cache,
+        how: (f64, bool, bool),
+        report: &mut StepReport,
+    ) -> Result<(), TrainError> {
         for (index, phase) in self.stage.phases.iter().enumerate() {
             if !moment.step.is_multiple_of(phase.every) {
                 continue;
             }
             let moment = Moment { phase: phase.name.as_str().into(), ..moment.clone() };
-            self.phase(index, phase, fields, &moment, &mut cache, (lr_factor, norms, update), &mut report)?;
+            self.phase(index, phase, fields, &moment, cache, how, report)?;
         }
         for staged in cache.values().flat_map(|forward| &forward.staged) {
             staged.change.commit(&staged.params)?;
         }
-        if update {
-            self.pieces = 0;
-        }
-        Ok(report)
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -180,7 +218,7 @@ impl<'a> Stepper<'a> {
         let renewed = into_model && update || index + 1 == self.stage.phases.len();
         let gradients = self.gradients(phase, &walk, &terms, cache, renewed)?;
         drop((walk, terms));
-        self.update(index, phase, gradients, lr_factor, update)?;
+        self.update(index, phase, gradients, moment, (lr_factor, update))?;
         for change in &staged {
             change.change.commit(&change.params)?;
         }
@@ -230,9 +268,13 @@ impl<'a> Stepper<'a> {
         index: usize,
         phase: &PhasePlan,
         gradients: Gradients,
-        lr_factor: f64,
-        update: bool,
+        moment: &Moment,
+        (lr_factor, update): (f64, bool),
     ) -> Result<(), TrainError> {
+        if let Some(parameter) = optim::first_not_finite(&gradients)? {
+            let (parameter, step, stage) = (parameter.into(), moment.step, self.stage.name.as_str().into());
+            return Err(TrainError::GradientNotFinite { parameter, step, stage });
+        }
         let scale = 1.0 / self.stage.spec.accumulate as f64;
         let sum = &mut self.accumulated[index];
         for (name, gradient) in gradients {

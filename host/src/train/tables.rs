@@ -1,11 +1,12 @@
 //! Matrices that parts hand to the run's report: their means over an epoch, rows and columns named.
 
+use super::exact::Exact;
 use super::plan::StagePlan;
 use super::selector::Selector;
 use super::step::StepReport;
 use super::term::{BoundTerm, Read};
 use candle_core::{DType, Tensor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stillhouse_plugin::report;
 
 /// A matrix, mean over an epoch.
@@ -26,9 +27,10 @@ pub struct Table {
 }
 
 /// Sums of the matrices of one epoch.
-#[derive(Debug, Default)]
-pub(super) struct Tables {
-    sums: Vec<(String, String, Vec<Vec<f64>>, u64)>,
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tables {
+    /// Term, name, sum and number of matrices.
+    sums: Vec<(String, String, Vec<Vec<Exact>>, u64)>,
 }
 
 impl Tables {
@@ -39,7 +41,7 @@ impl Tables {
             let known = self.sums.iter_mut().find(|(of, name, ..)| of == term && *name == emitted.name);
             match known {
                 Some((.., sum, count)) if is_alike(sum, &values) => {
-                    sum.iter_mut().flatten().zip(values.iter().flatten()).for_each(|(sum, value)| *sum += value);
+                    sum.iter_mut().flatten().zip(values.iter().flatten()).for_each(|(sum, value)| sum.0 += value.0);
                     *count += 1;
                 }
                 Some((.., sum, count)) => (*sum, *count) = (values, 1),
@@ -51,10 +53,10 @@ impl Tables {
     /// The means, with the names of what the stage's terms read.
     pub(super) fn means(&self, stage: &StagePlan) -> Vec<Table> {
         let terms = stage.terms();
-        let mean = |(term, full, sum, count): &(String, String, Vec<Vec<f64>>, u64)| {
+        let mean = |(term, full, sum, count): &(String, String, Vec<Vec<Exact>>, u64)| {
             let (name, axes) = report::parse(full)?;
             let bound = terms.iter().find(|bound| bound.name == *term)?;
-            let share = |row: &Vec<f64>| row.iter().map(|value| value / *count as f64).collect::<Vec<f64>>();
+            let share = |row: &Vec<Exact>| row.iter().map(|value| value.0 / *count as f64).collect::<Vec<f64>>();
             Some(Table {
                 term: term.clone(),
                 name: name.to_owned(),
@@ -68,12 +70,13 @@ impl Tables {
     }
 }
 
-fn is_alike(a: &[Vec<f64>], b: &[Vec<f64>]) -> bool {
+fn is_alike(a: &[Vec<Exact>], b: &[Vec<Exact>]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.len() == b.len())
 }
 
-fn matrix(value: &Tensor) -> Option<Vec<Vec<f64>>> {
-    value.to_dtype(DType::F64).and_then(|value| value.to_vec2::<f64>()).ok()
+fn matrix(value: &Tensor) -> Option<Vec<Vec<Exact>>> {
+    let rows = value.to_dtype(DType::F64).and_then(|value| value.to_vec2::<f64>()).ok()?;
+    Some(rows.into_iter().map(|row| row.into_iter().map(Exact).collect()).collect())
 }
 
 /// What a port reads, as many names as there are; else numbers.

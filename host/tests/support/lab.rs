@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -90,7 +90,8 @@ impl Lab {
         path
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The binary with these arguments, not yet begun.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.path().join("stillhouse"));
         command.args(arguments).current_dir(self.path()).env("HOME", self.path()).env("NO_COLOR", "1");
         command.env_remove("STILLHOUSE_PLUGINS").env_remove("XDG_DATA_HOME");
@@ -212,9 +213,35 @@ impl Lab {
         Weights::read(&self.seed_folder(run, 0).join(stage).join(format!("{which}.safetensors")))
     }
 
-    /// The trainer's state of seed 0.
+    /// Files of the checkpoints of a seed, the newest first.
+    pub fn checkpoints(&self, run: &str, seed: u64) -> Vec<PathBuf> {
+        let folder = fs::read_dir(self.seed_folder(run, seed).join("checkpoints"));
+        let number = |path: &PathBuf| path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        let files = folder.into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut files: Vec<PathBuf> =
+            files.filter(|path| path.extension().is_some_and(|end| end == "checkpoint")).collect();
+        files.sort_by_key(|path| std::cmp::Reverse(number(path)));
+        files
+    }
+
+    /// The trainer's state of a seed: tensors of the newest checkpoint.
+    pub fn checkpoint_of(&self, run: &str, seed: u64) -> Weights {
+        let bytes = fs::read(self.checkpoints(run, seed).first().expect("there is a checkpoint")).expect("reads");
+        let (content, _) = bytes.split_last_chunk::<32>().expect("a checksum");
+        let (length, rest) = content[24..].split_first_chunk::<8>().expect("a length");
+        Weights::of(&rest[u64::from_le_bytes(*length) as usize..])
+    }
+
+    /// That of seed 0.
     pub fn checkpoint(&self, run: &str) -> Weights {
-        Weights::read(&self.seed_folder(run, 0).join("trainer.safetensors"))
+        self.checkpoint_of(run, 0)
+    }
+
+    /// Begins a run whose manifest is written, with nobody to hear what it says.
+    pub fn start(&self, name: &str, more: &[&str]) -> Child {
+        let file = format!("{name}.toml");
+        let mut command = self.command(&[&["run", "--quiet", &file], more].concat());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts")
     }
 }
 
@@ -229,7 +256,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: &Output) -> Ran {
+    /// Of a process that ended.
+    pub fn of(output: &Output) -> Ran {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
@@ -260,7 +288,13 @@ pub struct Weights(BTreeMap<String, (Vec<usize>, Vec<f32>)>);
 impl Weights {
     /// Reads a file.
     pub fn read(path: &Path) -> Weights {
-        let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
+        Weights::of(&fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    }
+
+    /// Reads the content of a file.
+    pub fn of(bytes: &[u8]) -> Weights {
+        let tensors =
+            candle_core::safetensors::load_buffer(bytes, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
         let values = |tensor: &Tensor| tensor.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>();
         let one = |(name, tensor): (String, Tensor)| (name, (tensor.dims().to_vec(), values(&tensor).expect("values")));
         Weights(tensors.into_iter().map(one).collect())

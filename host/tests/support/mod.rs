@@ -9,7 +9,11 @@ pub mod frozen;
 pub mod lab;
 pub mod made;
 pub mod naive;
+pub mod predictors;
+pub mod shipped;
 pub mod small;
+pub mod spots;
+pub mod stateful;
 pub mod table;
 
 use std::collections::{BTreeMap, HashMap};

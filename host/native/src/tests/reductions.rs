@@ -104,7 +104,7 @@ fn cross_entropy_bad_labels_are_errors() {
 
 #[test]
 fn squared_distance_is_to_the_bit_what_the_parts_make() {
-    for dims in [&[3, 4][..], &[70_001], &[1], &[2, 3, 40, 50]] {
+    for dims in [&[3, 4][..], &[70_001], &[1], &[2, 3, 40, 50], &[24, 1, 16, 16], &[1, 3, 1, 700]] {
         for dtype in [DType::F32, DType::F64] {
             let [a, b] = [1, 2].map(|seed| random(seed, dims).to_dtype(dtype).unwrap());
             let all: Vec<usize> = (0..dims.len()).collect();

@@ -43,9 +43,7 @@ impl Writer {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = crate::disk::beside(path);
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
         let text = serde_json::to_vec(header)?;
         file.write_all(MARK)?;

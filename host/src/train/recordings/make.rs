@@ -3,19 +3,23 @@
 use super::file::{Header, Recording, Writer};
 use super::{RecordingPlan, fields_of};
 use crate::data::{Loader, LoaderSpec, Samples, ViewSpec};
+use crate::disk::beside;
 use crate::exec::{PassSpec, Sampling};
 use crate::graph::Source;
 use crate::ops::Moment;
 use crate::train::batch::{fields, view_field};
+use crate::train::checkpoint;
 use crate::train::error::TrainError;
 use crate::train::events::Observer;
 use crate::train::models::Model;
+use crate::train::optim::Optimizer;
 use crate::train::plan::RunPlan;
 use crate::train::setup::Setup;
-use crate::train::stage::checksum;
+use crate::train::stage::{Progressed, StageRunner, checksum};
+use crate::train::store::Store;
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// A number that follows from the samples: their indices, shapes and the values of the first and the last.
@@ -37,50 +41,101 @@ pub(super) fn of_data(samples: &Samples) -> u64 {
 /// Opens every recording that the stage reads; makes those that are not there, or of models with other weights. Without a
 /// stage, those that no stage reads.
 ///
+/// Before anything is recorded the run is written down, with what it is about to record and tell: one that goes on from there
+/// finds a whole file as its own. One that goes on behind it takes the file of that time, though a recorded model may have
+/// been trained since.
+///
 /// # Errors
-/// A model fails, or a file cannot be written or read.
+/// A model fails, a file cannot be written or read, or the run was asked to stop.
 pub(in crate::train) fn prepare(
-    setup: &Setup,
-    run: &RunPlan,
+    runner: &StageRunner<'_>,
     stage: Option<usize>,
-    folder: &Path,
+    state: &mut Progressed,
+    optimizers: &[Optimizer],
+    store: &mut Store,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainError> {
-    for plan in run.recordings.values().filter(|plan| plan.open.get().is_none()) {
-        let reads = |index: usize| fields_of(&run.stages[index]).iter().any(|field| plan.array(field).is_some());
-        let is_due = stage.map_or_else(|| !(0..run.stages.len()).any(reads), reads);
-        if !is_due {
-            continue;
+    let mut missing = false;
+    let mut all: Vec<(&RecordingPlan, Header, Option<Recording>)> = vec![];
+    for plan in due(runner.run, stage) {
+        let now = models(runner.run, plan)?;
+        let begun = state.position.recordings.get(&plan.name).copied();
+        let header = header(runner.setup, plan, begun.unwrap_or(now));
+        let known = Recording::open(&path(runner, plan)).ok().filter(|known| known.header == header);
+        if known.is_none() && begun.is_some_and(|begun| begun != now) {
+            let message = "its file is not the one that this run made, and the models were trained since".to_owned();
+            return Err(TrainError::Recording(plan.name.clone(), message));
         }
-        let path = plan.file.clone().unwrap_or_else(|| folder.join("recordings").join(format!("{}.rec", plan.name)));
-        let told = |message: String| TrainError::Recording(plan.name.clone(), message);
-        let header = header(setup, run, plan)?;
-        let known = Recording::open(&path).ok().filter(|known| known.header == header);
+        if begun.is_none() {
+            state.position.recordings.insert(plan.name.clone(), now);
+            if known.is_none() {
+                state.position.untold.push(plan.name.clone());
+            }
+        }
+        missing |= known.is_none();
+        all.push((plan, header, known));
+    }
+    if missing {
+        checkpoint::save(store, runner.run, optimizers, state, observer)?;
+    }
+    for (plan, header, known) in all {
+        let path = path(runner, plan);
         let open = match known {
             Some(known) => known,
             None => {
-                record(setup, run, plan, &header, &path)?;
-                let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-                let line = format!("recorded {} samples, {} MB", header.index.len(), bytes.div_ceil(1_000_000));
-                observer.said(3, &plan.name, &line);
-                Recording::open(&path).map_err(told)?
+                if let Err(error) = record(runner, plan, &header, &path, (state, observer)) {
+                    let _ = std::fs::remove_file(beside(&path));
+                    return Err(error);
+                }
+                Recording::open(&path).map_err(|message| TrainError::Recording(plan.name.clone(), message))?
             }
         };
+        if state.position.untold.contains(&plan.name) {
+            let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+            let line = format!("recorded {} samples, {} MB", header.index.len(), bytes.div_ceil(1_000_000));
+            observer.said(3, &plan.name, &line);
+        }
         let _ = plan.open.set(open);
     }
     Ok(())
 }
 
-fn header(setup: &Setup, run: &RunPlan, plan: &RecordingPlan) -> Result<Header, TrainError> {
+/// Recordings that are not open yet and that a stage reads; without one, those that no stage reads.
+fn due(run: &RunPlan, stage: Option<usize>) -> impl Iterator<Item = &RecordingPlan> {
+    let is_due = move |plan: &&RecordingPlan| {
+        let reads = |index: usize| fields_of(&run.stages[index]).iter().any(|field| plan.array(field).is_some());
+        stage.map_or_else(|| !(0..run.stages.len()).any(reads), reads)
+    };
+    run.recordings.values().filter(|plan| plan.open.get().is_none()).filter(is_due)
+}
+
+fn path(runner: &StageRunner<'_>, plan: &RecordingPlan) -> PathBuf {
+    let own = || runner.folder.join("recordings").join(format!("{}.rec", plan.name));
+    plan.file.clone().unwrap_or_else(own)
+}
+
+fn header(setup: &Setup, plan: &RecordingPlan, models: u64) -> Header {
     let samples = &setup.data[&plan.data].train;
+    Header { arrays: plan.arrays.clone(), index: samples.indices().to_vec(), data: of_data(samples), models }
+}
+
+/// A number that follows from the weights of the recorded models.
+fn models(run: &RunPlan, plan: &RecordingPlan) -> Result<u64, TrainError> {
     let mut models = 0u64;
     for (name, _) in &plan.taps {
         models = models.rotate_left(1) ^ run.models.get(name).map_or(Ok(0), |model| checksum(model))?;
     }
-    Ok(Header { arrays: plan.arrays.clone(), index: samples.indices().to_vec(), data: of_data(samples), models })
+    Ok(models)
 }
 
-fn record(setup: &Setup, run: &RunPlan, plan: &RecordingPlan, header: &Header, path: &Path) -> Result<(), TrainError> {
+fn record(
+    runner: &StageRunner<'_>,
+    plan: &RecordingPlan,
+    header: &Header,
+    path: &Path,
+    (state, observer): (&Progressed, &mut dyn Observer),
+) -> Result<(), TrainError> {
+    let StageRunner { setup, run, .. } = runner;
     let mut names: Vec<&String> = vec![];
     plan.taps.iter().for_each(|(name, _)| {
         if !names.contains(&name) {
@@ -94,6 +149,9 @@ fn record(setup: &Setup, run: &RunPlan, plan: &RecordingPlan, header: &Header, p
     // One thread, no batch ahead: what is in memory is one batch and what models hold of it.
     let spec = LoaderSpec { views, workers: 0, fields: Some(vec![]), ..LoaderSpec::new(plan.batch) };
     for served in Loader::new(&setup.data[&plan.data].train, spec)? {
+        if observer.wants_to_stop() {
+            return Err(state.stopped());
+        }
         let served = served?;
         let count = served.len();
         let tensors = fields(served, setup.float, &setup.device)?;

@@ -1,0 +1,95 @@
+//! Runs that are asked to stop: they end where they can go on, and say so.
+#![allow(missing_docs)]
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::lab::{DIGITS, DISTIL, Lab};
+
+/// Epochs of seconds, so that a signal comes within one.
+fn body() -> String {
+    let terms = "terms.task = { use = \"cross_entropy\" }\nterms.kd = { use = \"kd\" }\n";
+    let slow = format!("{DIGITS}\n{DISTIL}\n{terms}").replace("hidden = [16]", "hidden = [16, 16]");
+    slow.replace("batch = 32", "batch = 1").replace("split =", "limit = 1200\nsplit =").replace("lr = 0.1", "lr = 0.01")
+}
+
+fn begun(lab: &Lab, name: &str, more: &[&str]) -> Child {
+    let file = format!("{name}.toml");
+    let mut command = lab.command(&[&["run", "--quiet", &file], more].concat());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let log = lab.seed_folder(name, 0).join("metrics.jsonl");
+    let start = Instant::now();
+    while std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
+        assert!(child.try_wait().expect("can be asked").is_none() && start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+fn send(child: &Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("`kill` runs");
+    assert!(sent.success());
+}
+
+/// Exit code, and the lines that the process said.
+fn end(mut child: Child) -> (Option<i32>, Vec<String>) {
+    let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok).collect();
+    let mut out = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut out).expect("reads");
+    assert_eq!(out, "", "no table of a run that was stopped");
+    (child.wait().expect("it ends").code(), lines)
+}
+
+#[test]
+fn signal_ends_a_run_within_an_epoch_and_it_goes_on_to_the_same_end() {
+    let lab = Lab::new();
+    let whole = lab.run("whole", &body());
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let name = format!("cut{signal}");
+        lab.manifest(&name, &body());
+        let mut more: &[&str] = &[];
+        // Now and then, as often as the run lasts.
+        for wait in [20, 300, 900] {
+            let child = begun(&lab, &name, more);
+            std::thread::sleep(Duration::from_millis(wait));
+            send(&child, signal);
+            let (ended, lines) = end(child);
+            let last = lines.last().expect("a line");
+            assert_eq!(ended, Some(code), "{lines:?}");
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            let numbers =
+                last.strip_prefix("stopped at stage ").and_then(|rest| rest.strip_suffix("; go on with --resume"));
+            let parts: Vec<&str> = numbers.unwrap_or_else(|| panic!("{last}")).split(", ").collect();
+            assert!(["teacher", "distil"].contains(&parts[0]), "{last}");
+            let number = |at: usize, word: &str| parts[at].strip_prefix(word).and_then(|rest| rest.parse::<u64>().ok());
+            let (epoch, step) = (number(1, "epoch ").expect("a number"), number(2, "step ").expect("a number"));
+            assert!(epoch >= 1 && step >= 1, "{last}");
+            assert!(!lab.checkpoints(&name, 0).is_empty());
+            more = &["--resume"];
+        }
+        let resumed = lab.run_with(&name, &body(), &["--resume"]);
+        assert_eq!(resumed.table()["rows"], whole.table()["rows"]);
+        assert_eq!(lab.checkpoint("whole").differing(&lab.checkpoint(&name)), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn second_signal_ends_a_run_at_once() {
+    let lab = Lab::new();
+    // One update of many batches: the first signal waits for its end.
+    let long =
+        body().replace("epochs = 3\nbatch = 1\noptimizer", "epochs = 400\nbatch = 1\naccumulate = 1000\noptimizer");
+    lab.manifest("long", &long.replace("limit = 1200", "limit = 1200\naugment = [{ noise = 0.1 }]"));
+    let child = begun(&lab, "long", &[]);
+    send(&child, "-INT");
+    send(&child, "-INT");
+    let start = Instant::now();
+    let (code, lines) = end(child);
+    // Either the second found the first one waiting, or the update ended between the two.
+    assert_eq!(code, Some(130), "{lines:?}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(lines.is_empty() || lines[0].starts_with("stopped at stage teacher"), "{lines:?}");
+}
