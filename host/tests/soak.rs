@@ -32,6 +32,13 @@ layers = [{ name = "conv", kind = "conv", out = 2, kernel = 3, padding = 1 }, { 
   { name = "relu", kind = "relu" }, { name = "flat", kind = "flatten" }, { name = "drop", kind = "dropout", p = 0.1 },
   { name = "fc", kind = "linear", out = 10 }]
 
+[stage.teacher]
+train = "teacher"
+epochs = 2
+batch = 8
+optimizer = { kind = "sgd", lr = 0.05 }
+terms.task = { use = "cross_entropy" }
+
 [stage.distil]
 train = "student"
 steps = 50000
