@@ -79,7 +79,7 @@ fn text(teacher: &str, student: &str) -> Outcome<String> {
 pub fn serve(teacher: &str, student: &str) -> Outcome<()> {
     let (manifest, sources) = manifest::load_str(Path::new("epoch.toml"), &text(teacher, student)?, &[])
         .map_err(|error| error.to_string())?;
-    let setup = Setup::open(manifest, sources, false).map_err(|found| found.0.render(&found.1, false))?;
+    let setup = Setup::open(manifest, sources, None, false).map_err(|found| found.0.render(&found.1, false))?;
     let (run, _) = plan(&setup, 1).map_err(|found| found.render(&setup.sources, false))?;
     let stage = run.stages.last().ok_or("no stage")?;
     let runner = StageRunner { setup: &setup, run: &run, folder: Path::new("nowhere").into() };

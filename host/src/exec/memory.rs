@@ -146,7 +146,7 @@ mod tests {
         let mut arena = Arena::default();
         let [a, b, c] = [100, 200, 300].map(|len| arena.take(len));
         let start = a.as_ptr();
-        assert!([&a, &b, &c].iter().all(|piece| piece.as_ptr() as usize % 64 == 0));
+        assert!([&a, &b, &c].iter().all(|piece| (piece.as_ptr() as usize).is_multiple_of(64)));
         arena.give_back(b);
         arena.give_back(a);
         let joined = arena.take(100 + 200);
