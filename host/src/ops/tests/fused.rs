@@ -160,7 +160,8 @@ fn fused_that_fails_says_so_once() {
         assert_eq!(error.expect_err("refused").to_string(), format!("`term` (`probe`): {wanted}"));
     }
     let given = summed(r#"{"fails": "backward"}"#).run(&Moment::default(), &port(two())).expect("runs");
-    assert!(given.terms[0].1.backward().unwrap_err().to_string().contains("`squares`: backward failed"));
+    let told = given.terms[0].1.backward().unwrap_err().to_string();
+    assert!(told.contains("`squares`, on the way back: backward failed"), "{told}");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn call_unknown_to_the_host_is_unsupported() {
         let error = session.take_error().expect("an error");
         assert_eq!(error.code, code::UNSUPPORTED);
         assert!(
-            error.message.contains(" has no operation named `fft`") && error.message.starts_with("host 0."),
+            error.message.contains(" has no operation named `fft`") && error.message.starts_with("host 1."),
             "{}",
             error.message
         );
