@@ -36,11 +36,13 @@ fn build_renamed(plugins: &[&str], folder: &Path) -> Vec<PathBuf> {
     let api = root().join("plugin-api").canonicalize().expect("the interface is there");
     let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("a workspace");
     let workspace = workspace.replace("path = \"plugin-api\"", &format!("path = {api:?}"));
-    // The list of default members takes several lines.
-    let (before, list) = workspace.split_once("default-members = [").expect("default members");
-    let (_, after) = list.split_once(']').expect("the end of a list");
-    let workspace = format!("{before}{after}");
-    let kept = |line: &&str| !line.starts_with("members") && !line.starts_with("stillhouse-kernels");
+    // The lists of members take several lines.
+    let workspace = ["\nmembers = [", "\ndefault-members = ["].into_iter().fold(workspace, |text, list| {
+        let (before, rest) = text.split_once(list).expect("members");
+        let (_, after) = rest.split_once(']').expect("the end of a list");
+        format!("{before}{after}")
+    });
+    let kept = |line: &&str| !line.starts_with("stillhouse-kernels");
     let workspace: Vec<&str> = workspace.lines().filter(kept).collect();
     let (head, tail) = workspace.split_first().expect("a first line");
     assert_eq!(*head, "[workspace]");

@@ -46,15 +46,17 @@ fn end(mut child: Child) -> (Option<i32>, Vec<String>) {
 #[test]
 fn signal_ends_a_run_within_an_epoch_and_it_goes_on_to_the_same_end() {
     let lab = Lab::new();
+    let started = Instant::now();
     let whole = lab.run("whole", &body());
+    let lasts = started.elapsed();
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
         let name = format!("cut{signal}");
         lab.manifest(&name, &body());
         let mut more: &[&str] = &[];
-        // Now and then, as often as the run lasts.
-        for wait in [20, 300, 900] {
+        // Early, in the first stage, in the second: after shares of the time that the whole run took.
+        for share in [0.02, 0.25, 0.25] {
             let child = begun(&lab, &name, more);
-            std::thread::sleep(Duration::from_millis(wait));
+            std::thread::sleep(lasts.mul_f64(share));
             send(&child, signal);
             let (ended, lines) = end(child);
             let last = lines.last().expect("a line");
