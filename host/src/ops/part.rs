@@ -81,6 +81,8 @@ pub struct Given {
     pub emitted: Vec<Emitted>,
     /// Lines for the log, with their level.
     pub log: Vec<(u32, String)>,
+    /// The part asked for something that differs from call to call.
+    pub varies: bool,
 }
 
 /// What a part gave in a trace.
@@ -245,6 +247,7 @@ impl BoundPart {
                 staged: session.staged.take(),
                 emitted: session.emitted.take(),
                 log: session.log.take(),
+                varies: session.has_varied(),
                 ..Given::default()
             };
             for result in &named {

@@ -3,7 +3,7 @@
 use super::params::ParamSet;
 use super::trace::{Leaf, Node, Trace};
 use candle_core::Tensor;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stillhouse_plugin::abi::{AbiError, Ctx, Handle, code};
@@ -130,6 +130,8 @@ pub(super) struct Session {
     pub(super) staged: RefCell<Vec<Staged>>,
     pub(super) emitted: RefCell<Vec<Emitted>>,
     pub(super) log: RefCell<Vec<(u32, String)>>,
+    /// The call asked for something that another one may get otherwise.
+    varies: Cell<bool>,
 }
 
 thread_local! {
@@ -174,6 +176,7 @@ impl Session {
             staged: RefCell::default(),
             emitted: RefCell::default(),
             log: RefCell::default(),
+            varies: Cell::new(false),
         });
         OPEN.with_borrow_mut(|open| open.push(session.clone()));
         let _close = Close(id);
@@ -257,9 +260,15 @@ impl Session {
 
     /// Notes that the call asks for, or does, something that a repetition of its operations would lack.
     pub(super) fn varies(&self) {
+        self.varies.set(true);
         if let Some(trace) = &self.trace {
             trace.borrow_mut().set_varying();
         }
+    }
+
+    /// Whether it did.
+    pub(super) fn has_varied(&self) -> bool {
+        self.varies.get()
     }
 
     /// A value that no operation made: a node of the trace, or the tensor itself.

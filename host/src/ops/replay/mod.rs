@@ -96,7 +96,7 @@ impl Replays {
         self.find(ports)?.as_ref()?.run(ports, params).ok()
     }
 
-    /// Learns from a trace of new shapes. `cross` asks the part; where its graph gives the same to the bit, that counts from this
+    /// Learns from a trace of new shapes. `cross` asks the part; where it asks for nothing that varies, and its graph gives the same to the bit, that counts from this
     /// run on, so that all runs are equal, their gradients included.
     pub(super) fn learn<E>(
         &mut self,
@@ -109,7 +109,7 @@ impl Replays {
         let mut given = None;
         if let Some(found) = &graph {
             let crossed = native::Record::aside(&cross)?;
-            given = found.run(ports, params).ok().filter(|again| is_same(again, &crossed));
+            given = found.run(ports, params).ok().filter(|again| !crossed.varies && is_same(again, &crossed));
         }
         if given.is_none() {
             graph = None;
