@@ -2,11 +2,12 @@
 
 use super::problem::Problem;
 use super::setup::data_path;
+use crate::disk::replace;
 use crate::manifest::{Diagnostics, Manifest, ManifestPath, Sources};
 use crate::plugin::{Pinned, Plugin, PluginError, Registry, hash_file, same_name};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Version of the format.
@@ -106,9 +107,7 @@ impl Lock {
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        let beside = path.with_extension("lock.partial");
-        fs::write(&beside, format!("{HEAD}{text}"))?;
-        fs::rename(&beside, path)
+        replace(path, |file| file.write_all(format!("{HEAD}{text}").as_bytes()))
     }
 
     /// What a search for plugins holds them to.
