@@ -6,6 +6,7 @@
 //! cargo bench -p stillhouse --bench engine -- [part of a work's name] --agree
 //! cargo bench -p stillhouse --bench engine -- --growth
 //! cargo bench -p stillhouse --bench engine -- --epochs [--threads 1,2] [--rounds 5]
+//! cargo bench -p stillhouse --bench engine -- --cached [--threads 2] [--rounds 3]
 //! ```
 //! `--rivals default,channels_last,bf16,compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
 //! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each
@@ -13,10 +14,12 @@
 //! student, the terms of the plugins, backward, update; over time forward and backward alone. Data are there beforehand.
 //! `--agree` gives both sides the same parameters and batches and compares their losses over 50 steps; `--growth` shows what
 //! batch, depth, width and terms cost; `--epochs` trains on Fashion-MNIST (`apt-get install dataset-fashion-mnist`), data path
-//! included.
+//! included; `--cached` distils there with what the teacher gave kept, and not, beside PyTorch with kept logits.
 
 #[path = "engine/agree.rs"]
 mod agree;
+#[path = "engine/cached.rs"]
+mod cached;
 #[path = "engine/epochs.rs"]
 mod epochs;
 #[path = "engine/frames.rs"]
@@ -99,6 +102,13 @@ fn main() -> Outcome<()> {
     if has("--epochs") {
         let (rounds, rivals) = (after("--rounds", "5").parse()?, after("--rivals", "default,channels_last,bf16"));
         return epochs::table(&after("--threads", "1,2"), rounds, &rivals);
+    }
+    if has("--cached") {
+        return cached::table(
+            &after("--threads", "2"),
+            after("--rounds", "3").parse()?,
+            &after("--rivals", "channels_last"),
+        );
     }
     let part = arguments.first().filter(|first| !first.starts_with("--")).cloned().unwrap_or_default();
     let works = || WORKS.iter().filter(|(name, _)| name.contains(&part));

@@ -22,7 +22,8 @@ fn model(input: &[usize], layer: serde_json::Value) -> Model {
     let params = Rc::new(ParamSet::new("m", 0, DType::F32, &Device::Cpu));
     let network = Network::new("m", graph, params, false, BTreeMap::new()).expect("fits");
     let view = ViewSpec::new("m");
-    Model { name: "m".into(), origin: "m".into(), network: Rc::new(network), data: "main".into(), view, bf16: false }
+    let (network, keep) = (Rc::new(network), Default::default());
+    Model { name: "m".into(), origin: "m".into(), network, data: "main".into(), view, bf16: false, keep }
 }
 
 fn samples(fields: &[(&str, &[usize], &[f32])]) -> Samples {

@@ -72,13 +72,13 @@ pub fn losses(work: &Work<'_>, file: &str) -> Outcome<()> {
 }
 
 /// In the order in which layers were built.
-fn parameters(model: &str, params: &ParamSet) -> Vec<(String, Tensor)> {
+pub fn parameters(model: &str, params: &ParamSet) -> Vec<(String, Tensor)> {
     let value = |name: String| Some((format!("{model}.{name}"), params.value(&name)?));
     params.names(ParamKind::Parameter).into_iter().filter_map(value).collect()
 }
 
 /// A line of JSON with names and shapes in order, then the elements, `f32`.
-fn write(path: &Path, all: &[(String, Tensor)]) -> Outcome<()> {
+pub fn write(path: &Path, all: &[(String, Tensor)]) -> Outcome<()> {
     let head: Map<_, _> = all.iter().map(|(name, value)| (name.clone(), json!(value.dims()))).collect();
     let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
     writeln!(out, "{}", serde_json::to_string(&head)?)?;

@@ -11,24 +11,27 @@ from main import Training
 FOLDER, BATCH, PAD = Path("/usr/share/datasets/fashion-mnist"), 128, 2
 
 
-def fashion(count):
+def fashion(count, part="train"):
+    """Pictures in 0..=1 and labels of the first `count` samples."""
+
     def read(kind, skip):
-        with gzip.open(FOLDER / f"train-{kind}-ubyte.gz") as file:
+        with gzip.open(FOLDER / f"{part}-{kind}-ubyte.gz") as file:
             return torch.frombuffer(bytearray(file.read()[skip:]), dtype=torch.uint8)
 
-    pictures = read("images-idx3", 16).reshape(-1, 1, 28, 28)[:count].float() / 255
-    pictures = (pictures - pictures.mean()) / pictures.std()
-    return pictures, read("labels-idx1", 8)[:count].long()
+    return read("images-idx3", 16).reshape(-1, 1, 28, 28)[:count].float() / 255, read("labels-idx1", 8)[:count].long()
 
 
-def augmented(x):
+def drawn(count):
+    """What is drawn for pictures: mirrored or not, and the corners of their windows."""
+    return torch.rand(count) < 0.5, torch.randint(0, 2 * PAD + 1, (2, count))
+
+
+def augmented(x, flips, corners):
     """Each picture mirrored or not, then a window of its padded copy."""
     count, _, height, width = x.shape
-    x = torch.where((torch.rand(count) < 0.5)[:, None, None, None], x.flip(3), x)
+    x = torch.where(flips[:, None, None, None], x.flip(3), x)
     x = torch.nn.functional.pad(x, [PAD] * 4)
-    top, left = torch.randint(0, 2 * PAD + 1, (2, count))
-    rows = top[:, None] + torch.arange(height)
-    columns = left[:, None] + torch.arange(width)
+    rows, columns = corners[0][:, None] + torch.arange(height), corners[1][:, None] + torch.arange(width)
     return x[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
@@ -40,11 +43,12 @@ def main():
     training = Training(names, mode, [])
     training.prepare()
     pictures, labels = fashion(int(count))
+    pictures = (pictures - pictures.mean()) / pictures.std()
 
     def epoch():
         order = torch.randperm(len(pictures))
         for part in order[: len(order) // BATCH * BATCH].split(BATCH):
-            training.step(training.laid(augmented(pictures[part])), labels[part])
+            training.step(training.laid(augmented(pictures[part], *drawn(len(part)))), labels[part])
 
     epoch()
     print("ready", flush=True)
@@ -54,4 +58,5 @@ def main():
         print(time.perf_counter() - start, flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -224,6 +224,10 @@ impl Observer for Both {
         tell(&format!("warning: {line}"));
     }
 
+    fn noted(&mut self, line: &str) {
+        self.tell(|to| to.noted(line));
+    }
+
     fn wants_to_stop(&self) -> bool {
         self.signals.received().is_some()
     }

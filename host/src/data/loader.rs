@@ -34,6 +34,8 @@ pub struct LoaderSpec {
     pub drop_last: bool,
     /// What is done to the samples before views are taken, for the views that ask for it.
     pub augment: Vec<Augment>,
+    /// Augmentations of a sample, of which each epoch draws one, > 0; a new one each epoch when not given.
+    pub variants: Option<usize>,
     /// Threads that make batches; 0 makes them when they are asked for.
     pub workers: usize,
     /// Batches that each thread keeps ready, > 0.
@@ -54,6 +56,7 @@ impl LoaderSpec {
             start: 0,
             drop_last: false,
             augment: Vec::new(),
+            variants: None,
             workers: 1,
             prefetch: 2,
         }
@@ -64,7 +67,7 @@ impl LoaderSpec {
 ///
 /// What it serves follows from the samples and the spec alone, whatever `workers` and `prefetch`
 /// are: the order from (`shuffle`, `epoch`), the augmentation of a sample from (`seed`, `epoch`,
-/// the sample's index). It may be dropped at any time. After an error it ends.
+/// the sample's index), by way of `variants` where there are some. It may be dropped at any time. After an error it ends.
 ///
 /// # Example
 /// ```

@@ -43,6 +43,8 @@ pub(crate) struct Recipe {
     batch: usize,
     augment: Vec<Augment>,
     key: RngKey,
+    seed: u64,
+    variants: Option<usize>,
     main: Option<Layout>,
     sources: Vec<Source>,
     raw: Vec<String>,
@@ -63,7 +65,8 @@ impl Recipe {
             check_augments(source, &spec.augment, main.as_ref())?;
         }
         let key = RngKey::new(spec.seed, &format!("augment.{}", spec.epoch));
-        Ok(Self { samples, order, batch: spec.batch, augment: spec.augment, key, main, sources, raw })
+        let LoaderSpec { batch, augment, seed, variants, .. } = spec;
+        Ok(Self { samples, order, batch, augment, key, seed, variants, main, sources, raw })
     }
 
     /// Batch `number`, counted from 0.
@@ -115,7 +118,12 @@ impl Recipe {
     /// The draw of one sample, the same for every field and view of it.
     fn draw(&self, row: usize) -> Vec<Drawn> {
         let layout = self.main.as_ref().or(self.sources.first().map(|source| &source.layout));
-        layout.map(|layout| draw(&self.augment, &mut self.key.at(row as u64), layout)).unwrap_or_default()
+        let mut rng = self.key.at(row as u64);
+        if let Some(variants) = self.variants {
+            let variant = rng.below(variants.max(1));
+            rng = RngKey::new(self.seed, &format!("augment.variant.{variant}")).at(row as u64);
+        }
+        layout.map(|layout| draw(&self.augment, &mut rng, layout)).unwrap_or_default()
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Data {
     /// Random changes to a training sample, in order.
     #[serde(default)]
     pub augment: Vec<Augment>,
+    /// Every sample is augmented in so many ways, of which each epoch draws one; anew each epoch unless written. What a frozen model
+    /// gives for them can be kept (`models.X.cache`).
+    #[schemars(range(min = 1))]
+    pub variants: Option<usize>,
     /// Keep the first so many training samples, for a quick look.
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,

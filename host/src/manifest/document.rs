@@ -1,5 +1,6 @@
 //! The whole manifest, and the order in which its stages run.
 
+use super::cache::Cache;
 use super::data::{Data, View};
 use super::model::Model;
 use super::recording::Recording;
@@ -25,6 +26,9 @@ pub struct Manifest {
     /// Where to look for plugins first.
     #[serde(default)]
     pub plugins: Plugins,
+    /// What frozen models gave, kept on disk for models with `cache`.
+    #[serde(default)]
+    pub cache: Cache,
     /// Data sets by name; `[data]` with a key `use` is one set, named `main`.
     #[schemars(extend("minProperties" = 1))]
     pub data: IndexMap<String, Data>,

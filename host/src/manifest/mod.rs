@@ -29,6 +29,7 @@
 //! Invariants: this room knows no plugin, no architecture and no data set by name; keys that belong to them are kept as
 //! JSON maps ([`Config`]) and checked by their owners with [`Sources::check_config`].
 
+mod cache;
 mod check;
 mod checkpoint;
 mod choice;
@@ -57,6 +58,7 @@ mod sweep;
 mod term;
 mod weight;
 
+pub use cache::{Cache, Keep, Numbers};
 pub use checkpoint::{Checkpoint, Every};
 pub use data::{Augment, Data, Filter, Fit, NextMap, Size, Split, View};
 pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_color};

@@ -1,5 +1,6 @@
 //! `[models]`: architectures, layers, inputs, and parts in place of layers.
 
+use super::cache::Keep;
 use super::data::Size;
 use super::one_or_many::OneOrMany;
 use indexmap::IndexMap;
@@ -38,6 +39,10 @@ pub struct Model {
     /// How the convolutions compute in stages that do not train the model: `"bf16"` rounds their weights and inputs.
     #[serde(default)]
     pub frozen: FrozenPrecision,
+    /// Keep what the model gives for a sample in stages that do not train it, and read it the next time: `true`, `"f16"`, or
+    /// `{ numbers = "f16", top = 16 }`.
+    #[serde(default)]
+    pub cache: Keep,
 }
 
 /// Prediction of the next frame: of a clip of T frames the network reads T - 1 and gives the frame behind each of them.

@@ -137,6 +137,10 @@ impl Observer for Progress {
         }
     }
 
+    fn noted(&mut self, line: &str) {
+        self.say(&format!("note: {line}"));
+    }
+
     fn stage_ended(&mut self, _stage: &str) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

@@ -8,7 +8,7 @@ use super::setup::Setup;
 use super::term::Read;
 use crate::data::{DataSet, LABEL, MAP};
 use crate::exec::Executor;
-use crate::graph::{Layer, LayerKind};
+use crate::graph::{Layer, LayerKind, Source};
 use crate::manifest::{Diagnostic, Diagnostics, FrozenPrecision, ManifestPath, Part, Stage};
 
 /// The metric that every stage has: the weighted sum of its terms.
@@ -91,25 +91,59 @@ pub(super) fn check_frozen(setup: &Setup, run: &RunPlan, found: &mut Diagnostics
     }
 }
 
-/// Rounding is for models that a stage only reads.
-pub(super) fn check_rounded(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
-    let is_read = |name: &str| {
-        let reads = |stage: &StagePlan| {
-            let mut reads =
-                stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| port.reads.clone()));
-            !stage.trained.iter().any(|trained| trained == name)
-                && reads.any(|read| model_of(&read, stage) == Some(name))
-        };
-        run.stages.iter().any(reads)
+/// True when a stage reads a model that it does not train.
+fn is_read_frozen(run: &RunPlan, name: &str) -> bool {
+    let reads = |stage: &StagePlan| {
+        let mut reads =
+            stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| port.reads.clone()));
+        !stage.trained.iter().any(|trained| trained == name) && reads.any(|read| model_of(&read, stage) == Some(name))
     };
-    for (name, entry) in &setup.manifest.models {
-        let at = ManifestPath::of(["models", name, "frozen"]);
-        if entry.frozen != FrozenPrecision::Bf16 || is_read(name) {
-            continue;
+    run.stages.iter().any(reads)
+}
+
+/// Rounding, and keeping of values, is for models that a stage only reads.
+pub(super) fn check_read_frozen(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
+    for (name, entry) in setup.manifest.models.iter().filter(|(name, _)| !is_read_frozen(run, name)) {
+        let rounds = entry.frozen == FrozenPrecision::Bf16;
+        let uses = [(rounds, "frozen", "never rounded to bf16"), (entry.cache.numbers.is_some(), "cache", "not kept")];
+        for (_, key, what) in uses.into_iter().filter(|(is_asked, ..)| *is_asked) {
+            let warning = Diagnostic::warning(format!("no stage reads model `{name}` frozen, so it is {what}"));
+            let at = ManifestPath::of(["models", name, key]);
+            found.push(warning.at(&at, Part::Value).hint("write it at a teacher, or leave it out"));
         }
-        let warning =
-            Diagnostic::warning(format!("no stage reads model `{name}` frozen, so it is never rounded to bf16"));
-        found.push(warning.at(&at, Part::Value).hint("write it at a teacher, or leave it out"));
+    }
+}
+
+/// What is kept of a model must follow from its weights and the sample alone.
+pub(super) fn check_kept(setup: &Setup, run: &RunPlan, found: &mut Diagnostics) {
+    for (name, entry) in setup.manifest.models.iter().filter(|(_, entry)| entry.cache.numbers.is_some()) {
+        let at = ManifestPath::of(["models", name, "cache"]);
+        let mut wrong = |message: String, key: Option<&str>, hint: &str| {
+            let at = key.map_or_else(|| at.clone(), |key| at.key(key));
+            found.push(Diagnostic::error(message).at(&at, Part::Value).hint(hint));
+        };
+        if !entry.modules.is_empty() {
+            let message = format!("what `{name}` gives is not kept: its modules may draw numbers or remember");
+            wrong(message, None, "leave `cache` out, or record what you need of it (`[recordings]`)");
+        }
+        if entry.predict.is_some() {
+            let message = format!("what `{name}` gives is not kept: what a predictor reads is drawn anew each time");
+            wrong(message, None, "leave `cache` out, or record it over true frames (`[recordings]`)");
+        }
+        let Some(model) = run.models.get(name) else { continue };
+        let output = Source::Layer(model.network.graph.output);
+        let shape = model.network.shape(&output).unwrap_or_default();
+        match (entry.cache.top, shape.as_slice()) {
+            (Some(top), [values]) if top >= *values => {
+                let message = format!("`top` is {top}, and `{name}` gives {values} values");
+                wrong(message, Some("top"), "keep fewer, or leave `top` out to keep all");
+            }
+            (Some(_), [] | [_, _, ..]) => {
+                let message = format!("`top` is for a vector of logits, and `{name}` gives {shape:?}");
+                wrong(message, Some("top"), "leave `top` out");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One epoch of a stage, from its first batch or from where a checkpoint lies.
 
 use super::batch::fields;
+use super::cache::Caches;
 use super::checkpoint;
 use super::due::Due;
 use super::error::TrainError;
@@ -18,10 +19,11 @@ use crate::ops::Moment;
 use crate::plugin::last_words;
 use std::time::Instant;
 
-/// Where checkpoints go, and when.
+/// Where checkpoints go, and when; and what frozen models gave before.
 pub(super) struct Keeper<'k> {
     pub(super) store: &'k mut Store,
     pub(super) due: Due,
+    pub(super) caches: &'k Caches,
 }
 
 impl StageRunner<'_> {
@@ -44,7 +46,7 @@ impl StageRunner<'_> {
         let is_done = state.position.steps >= extent.total;
         let left = if is_done { 0 } else { batches.saturating_sub(state.position.inside.batches) };
         let spec = self.loader(stage, set, &state.position);
-        let mut stepper = Stepper::new(stage, &self.run.models, optimizers);
+        let mut stepper = Stepper::new(stage, &self.run.models, optimizers).with_caches(keeper.caches);
         for served in Loader::new(&set.train, spec)?.take(left as usize) {
             let batch = served?;
             let samples = batch.len();
@@ -64,6 +66,7 @@ impl StageRunner<'_> {
             let step = || stepper.step(&tensors, &moment, factor, norms);
             let report = last_words::during("the training", &stage.name, position.steps, step)
                 .map_err(|error| error.in_step(&stage.name, position.steps))?;
+            keeper.caches.warn(observer);
             take_in(state, &report, samples, lr)?;
             left_out(stage, state, &report, observer)?;
             report.log.iter().for_each(|(level, term, line)| observer.said(*level, term, line));
@@ -95,6 +98,7 @@ impl StageRunner<'_> {
             epoch: position.epochs,
             start: position.inside.batches as usize,
             augment: augments(&self.setup.manifest.data[&stage.data].augment),
+            variants: self.setup.manifest.data[&stage.data].variants,
             drop_last: set.train.len() >= stage.spec.batch,
             ..LoaderSpec::new(stage.spec.batch.min(set.train.len()))
         }

@@ -98,6 +98,9 @@ pub enum TrainError {
     /// A recording that cannot be used: its name, and why.
     #[error("recording `{0}`: {1}")]
     Recording(String, String),
+    /// Values that cannot be kept: of which model, and why.
+    #[error("the cache of `{0}`: {1}")]
+    Cache(String, String),
     /// A checkpoint that does not fit.
     #[error("{0}")]
     Resume(String),

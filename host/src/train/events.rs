@@ -183,6 +183,8 @@ pub trait Observer {
     fn stage_ended(&mut self, _stage: &str) {}
     /// Something about the run itself that no part said, and that its log does not hold.
     fn warned(&mut self, _line: &str) {}
+    /// Likewise, of what went as it should.
+    fn noted(&mut self, _line: &str) {}
     /// Asked after each update: whether to write a checkpoint and leave.
     fn wants_to_stop(&self) -> bool {
         false

@@ -7,6 +7,7 @@ mod average;
 mod batch;
 mod binding;
 mod blame;
+mod cache;
 mod checkpoint;
 mod checks;
 mod connecting;

@@ -28,6 +28,8 @@ pub struct Model {
     pub view: ViewSpec,
     /// Convolutions round to bf16 in stages that do not train it.
     pub bf16: bool,
+    /// What it gives for a sample is kept in stages that do not train it.
+    pub keep: manifest::Keep,
 }
 
 /// Builds networks.
@@ -65,7 +67,8 @@ impl ModelBuilder<'_> {
         };
         let network = Network::new(name, graph, params, entry.over_time, modules).at_path(&path)?.run_by(executor);
         let bf16 = entry.frozen == manifest::FrozenPrecision::Bf16;
-        Ok(Model { name: name.into(), origin: origin.into(), network: Rc::new(network), data: data.into(), view, bf16 })
+        let (name, origin, data, network) = (name.into(), origin.into(), data.into(), Rc::new(network));
+        Ok(Model { name, origin, network, data, view, bf16, keep: entry.cache })
     }
 
     /// What the model sees: its own size, channels and normalisation; the training part's statistics where it gives none.

@@ -35,6 +35,7 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
         }
     }
     checks::check_frozen(setup, &run, &mut found);
+    checks::check_kept(setup, &run, &mut found);
     check_weights(setup, &run, &mut found);
     if !found.has_errors() {
         recordings::plan_all(setup, &mut run, &mut found);
@@ -56,7 +57,7 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
     if found.has_errors() {
         return Err(found);
     }
-    checks::check_rounded(setup, &run, &mut found);
+    checks::check_read_frozen(setup, &run, &mut found);
     Ok((run, found))
 }
 

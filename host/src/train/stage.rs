@@ -1,6 +1,7 @@
 //! One stage: epochs of steps, evaluation, the best weights, checkpoints.
 
 use super::average::Average;
+use super::cache::Caches;
 use super::checkpoint::{self, Position};
 use super::due::Due;
 use super::epoch::Keeper;
@@ -95,7 +96,8 @@ impl StageRunner<'_> {
         state.position.untold.clear();
         let epochs = extent.total.div_ceil(extent.per_epoch);
         let due = Due::new(self.setup.manifest.run.checkpoint.every, state.position.steps);
-        let mut keeper = Keeper { store, due };
+        let caches = Caches::open(self.setup, self.run, stage)?;
+        let mut keeper = Keeper { store, due, caches: &caches };
         while state.position.epochs < epochs && is_patient(stage, &state.position) {
             self.epoch(stage, &extent, state, optimizers, &mut keeper, observer)?;
             let mut end = self.end_epoch(stage, &extent, state, observer)?;
@@ -112,6 +114,7 @@ impl StageRunner<'_> {
                 return Err(state.stopped());
             }
         }
+        caches.tell(observer);
         self.finish(stage, state, &teachers)?;
         observer.stage_ended(&stage.name);
         Ok(())

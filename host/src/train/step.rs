@@ -2,6 +2,7 @@
 
 use super::batch::{Fields, view_field};
 use super::blame::{Blame, Given as Seen, blame};
+use super::cache::Caches;
 use super::error::TrainError;
 use super::models::Model;
 use super::optim::{self, Gradients, Optimizer};
@@ -61,6 +62,7 @@ pub struct Stepper<'a> {
     models: &'a IndexMap<String, Rc<Model>>,
     optimizers: &'a mut [Optimizer],
     wanted: HashMap<String, Vec<Source>>,
+    caches: Option<&'a Caches>,
     accumulated: Vec<Gradients>,
     pieces: usize,
     /// Why the running update is left out.
@@ -86,18 +88,16 @@ impl<'a> Stepper<'a> {
         models: &'a IndexMap<String, Rc<Model>>,
         optimizers: &'a mut [Optimizer],
     ) -> Stepper<'a> {
-        let mut wanted: HashMap<String, Vec<Source>> = HashMap::new();
-        for read in stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| &port.reads)) {
-            if let Read::Tap { pass, point, .. } = read {
-                let points = wanted.entry(pass.clone()).or_default();
-                if !points.contains(point) {
-                    points.push(point.clone());
-                }
-            }
-        }
+        let wanted = stage.passes.keys().map(|pass| (pass.clone(), wanted(stage, pass))).collect();
         let accumulated = stage.phases.iter().map(|_| Gradients::new()).collect();
         let own_tape = models.values().any(|model| model.network.executor() == Executor::Fast);
-        Stepper { stage, models, optimizers, wanted, accumulated, pieces: 0, spoiled: None, own_tape }
+        Stepper { stage, models, optimizers, wanted, caches: None, accumulated, pieces: 0, spoiled: None, own_tape }
+    }
+
+    /// Reads of frozen models what was kept.
+    pub(super) fn with_caches(mut self, caches: &'a Caches) -> Stepper<'a> {
+        self.caches = Some(caches);
+        self
     }
 
     /// The optimizers of the stage's groups.
@@ -327,8 +327,11 @@ impl<'a> Stepper<'a> {
                 bf16: !plan.track && model.bf16,
                 sampling: fields.get(SAMPLING).map(Sampling::new).transpose()?,
             };
-            let mut forward = model.network.forward(input, &spec, moment)?;
             let name = &model.name;
+            let mut forward = match self.caches.and_then(|caches| caches.of(pass)) {
+                Some(cache) => cache.borrow_mut().forward(model, input, &spec, moment)?,
+                None => model.network.forward(input, &spec, moment)?,
+            };
             report.emitted.extend(forward.emitted.drain(..).map(|emitted| (name.clone(), emitted)));
             report.log.extend(forward.log.drain(..).map(|(level, line)| (level, name.clone(), line)));
             cache.insert(pass.clone(), forward);
@@ -398,6 +401,18 @@ impl<'a> Stepper<'a> {
         }
         Ok(ports)
     }
+}
+
+/// Points of a pass that terms of a stage read.
+pub(super) fn wanted(stage: &StagePlan, pass: &str) -> Vec<Source> {
+    let mut points: Vec<Source> = vec![];
+    for read in stage.terms().into_iter().flat_map(|term| term.ports.iter().flat_map(|port| &port.reads)) {
+        match read {
+            Read::Tap { pass: of, point, .. } if of == pass && !points.contains(point) => points.push(point.clone()),
+            _ => {}
+        }
+    }
+    points
 }
 
 /// A value through its connectors.

@@ -100,7 +100,7 @@ pub fn with_teacher_of(run: &RunPlan, layers: &[Layer], input: &[usize], float: 
     let old = &run.models["teacher"];
     let (data, view) = (old.data.clone(), old.view.clone());
     let (name, network) = ("teacher".to_owned(), Rc::new(network));
-    let model = Model { name: name.clone(), origin: name, network, data, view, bf16: false };
+    let model = Model { name: name.clone(), origin: name, network, data, view, bf16: false, keep: Default::default() };
     let mut models = run.models.clone();
     models.insert("teacher".into(), Rc::new(model));
     models
