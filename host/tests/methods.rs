@@ -82,6 +82,39 @@ fn matrices_that_a_method_reports_are_tables_and_pictures() {
     assert_eq!(last["tables"][0]["axes"], serde_json::json!(["teacher", "student"]));
 }
 
+/// One manifest with logits, relations, attention and a hint: each term is logged by itself, and all of them fall.
+#[test]
+fn four_methods_in_one_stage_are_logged_by_value_weight_and_gradient() {
+    let lab = lab();
+    let terms = [
+        term("kd", "kd", "temperature = 4.0, weight = 0.9"),
+        term("rkd", "rkd", "student = \"avgpool\", teacher = \"avgpool\", weight = 25.0"),
+        term("afd", "afd", "student = [\"layer*\"], teacher = [\"layer*\"], qk_dim = 16, weight = 2.0"),
+        term(
+            "hint",
+            "hint",
+            "student = \"layer2\", teacher = \"layer2\", connector = \"conv_regressor\", weight = 0.5",
+        ),
+    ];
+    lab.run("four", &body("auto", 4, &format!("{}gradient_norms = true\nlog_every = 4", terms.concat()))).table();
+    let epochs = lab.epochs("four", "distil");
+    let of = |epoch: &serde_json::Value, name: &str, key: &str| {
+        let all = epoch["terms"].as_array().expect("terms");
+        let found = all.iter().find(|one| one["name"].as_str().is_some_and(|own| own.starts_with(name)));
+        found.and_then(|one| one[key].as_f64()).unwrap_or_else(|| panic!("no {key} of {name}: {epoch:#}"))
+    };
+    let weights = [("task", 1e-6), ("kd", 0.9), ("rkd", 25.0), ("afd", 2.0), ("hint", 0.5)];
+    for (name, weight) in weights {
+        let raw: Vec<f64> = epochs.iter().map(|epoch| of(epoch, name, "raw")).collect();
+        assert!(raw[3] < raw[0], "{name}: {raw:?}");
+        for epoch in &epochs {
+            let (written, norm) = (of(epoch, name, "weight"), of(epoch, name, "gradient_norm"));
+            assert!((written - weight).abs() < 1e-12, "{name} weighs {written}");
+            assert!(norm.is_finite() && norm > 0.0, "{name}: {norm}");
+        }
+    }
+}
+
 #[test]
 fn all_losses_together_are_the_same_on_both_executors() {
     let lab = lab();
