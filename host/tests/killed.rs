@@ -1,7 +1,7 @@
 //! Runs that are killed at any moment go on to the very end that they would have had: weights, results and log, bit by bit.
 //!
 //! Each way of training is killed at random times and resumed until it is through. `STILLHOUSE_KILLS` says how often in all
-//! (22 unless set), `STILLHOUSE_KILL_SEED` repeats the times of an earlier run, `STILLHOUSE_KILL_KIND=crd` takes one way alone:
+//! (24 unless set), `STILLHOUSE_KILL_SEED` repeats the times of an earlier run, `STILLHOUSE_KILL_KIND=crd` takes one way alone:
 //!
 //! ```text
 //! STILLHOUSE_KILLS=200 cargo test --release -p stillhouse --test killed -- --nocapture
@@ -46,8 +46,10 @@ fn kinds() -> Vec<(&'static str, String)> {
     let two_stages = "terms.task = { use = \"cross_entropy\" }\n\
                       terms.fit = { use = \"fitnet\", student = \"relu1\", teacher = \"relu1\", hint_epochs = 1 }";
     let kd = "terms.task = { use = \"cross_entropy\" }\nterms.kd = { use = \"kd\" }\nema = 0.9\n";
+    let kept = digits(kd).replace("[models.teacher]\n", "[models.teacher]\ncache = \"f16\"\n");
     vec![
         ("everything", everything()),
+        ("kept", kept),
         ("kd", format!("[run]\nseeds = [0, 1]\nbaseline = true\n{}", digits(kd))),
         ("fitnet", digits(two_stages)),
         ("afd", of("afd")),
@@ -146,7 +148,7 @@ fn assert_same(lab: &Lab, whole: &BTreeMap<String, String>, run: &str, what: &st
 #[test]
 fn runs_killed_at_any_moment_end_as_if_nothing_had_been() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    let (wanted, seed) = (setting("STILLHOUSE_KILLS", 22), setting("STILLHOUSE_KILL_SEED", now % 1_000_000));
+    let (wanted, seed) = (setting("STILLHOUSE_KILLS", 24), setting("STILLHOUSE_KILL_SEED", now % 1_000_000));
     println!("STILLHOUSE_KILL_SEED={seed}");
     let lab = lab();
     let only = std::env::var("STILLHOUSE_KILL_KIND").ok();
