@@ -79,6 +79,14 @@ fn unruly_part_fails_by_its_own_rule() {
             "reach",
             "the gradient of the loss goes to `teacher` alone, where the host cuts it off",
         ),
+        (
+            "loss/couples_samples",
+            &["samples"],
+            "samples",
+            "vectors, 4 samples: term loss of a batch is not what its halves give: take the mean over samples that each stand alone, or \
+             say `const BATCH_COUPLED: bool = true`",
+        ),
+        ("loss/adds_samples", &["samples"], "samples", "vectors, 4 samples: term loss is a sum over samples, "),
         ("loss/takes_anything", &["settings"], "settings", "takes `scale` = -1.5, which its schema does not allow"),
         ("loss/open", &["schema"], "schema", "`inner` is not closed: `#[serde(deny_unknown_fields)]`"),
         ("loss/needs_scale", &["schema", "shapes"], "schema", "missing field `scale`"),

@@ -98,7 +98,7 @@ pub mod prelude {
     };
     pub use crate::{ensure, export_plugin, register};
     pub use schemars::JsonSchema;
-    pub use serde::Deserialize;
+    pub use serde::{Deserialize, Serialize};
 }
 
 // Names that the macros need in crates that do not depend on them.

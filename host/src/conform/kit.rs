@@ -3,14 +3,25 @@
 use super::report::{Checked, PartReport, Verdict};
 use super::scene::{FAMILIES, Optional, Scene};
 use super::subject::{Subject, Trouble};
-use super::{extremes, gradients, reach, repeat, schema, settings, shapes, state, unfused, values};
+use super::{extremes, gradients, reach, repeat, samples, schema, settings, shapes, state, unfused, values};
 use crate::plugin::Component;
 use candle_core::DType;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Names of the checks, in order.
-pub const CHECKS: [&str; 10] =
-    ["schema", "settings", "shapes", "values", "extremes", "gradients", "reach", "repeat", "state", "unfused"];
+pub const CHECKS: [&str; 11] = [
+    "schema",
+    "settings",
+    "shapes",
+    "values",
+    "extremes",
+    "gradients",
+    "reach",
+    "samples",
+    "repeat",
+    "state",
+    "unfused",
+];
 
 /// Samples of a batch that most checks take.
 pub(super) const BATCH: usize = 4;
@@ -48,12 +59,13 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
             return PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks };
         }
     }
-    let others: [(&str, Check); 8] = [
+    let others: [(&str, Check); 9] = [
         ("shapes", shapes::check),
         ("values", values::check),
         ("extremes", extremes::check),
         ("gradients", gradients::check),
         ("reach", reach::check),
+        ("samples", samples::check),
         ("repeat", repeat::check),
         ("state", state::check),
         ("unfused", unfused::check),

@@ -9,6 +9,7 @@
 //! | `extremes` | zeros, equal rows, a match of both sides, logits of 60 and features of 1e4 give finite results or words |
 //! | `gradients` | each equals the difference quotient of the result, in `f64`; what passes no gradient is held |
 //! | `reach` | every student's port and every parameter gets a gradient; none is for the teacher alone |
+//! | `samples` | a batch gives what its halves give, unless the part says that it compares the samples of a batch |
 //! | `repeat` | a second run, a second part and other numbers of threads give the same bits |
 //! | `state` | parameters and buffers hold all that there is to keep: after a save and a load the next step is the same |
 //! | `unfused` | own operations equal their composite form; time and memory beside it |
@@ -22,6 +23,7 @@ mod kit;
 mod reach;
 mod repeat;
 mod report;
+mod samples;
 mod scene;
 mod schema;
 mod settings;

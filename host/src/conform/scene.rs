@@ -73,6 +73,8 @@ struct Bound {
     content: Content,
     /// Shapes of the taps, samples included.
     taps: Vec<Vec<usize>>,
+    /// The first dimension is that of samples.
+    of_samples: bool,
     frames: usize,
 }
 
@@ -152,7 +154,9 @@ impl Scene {
                 },
             };
             let frames = if port.over_time { FRAMES } else { 1 };
-            bound.push(Bound { port: port.name.clone(), student: is_student, content, taps, frames });
+            let is_parameter = matches!(port.source, Source::StudentParameter | Source::TeacherParameter);
+            let of_samples = !is_parameter && (port.source != Source::Data || port.name != "margin");
+            bound.push(Bound { port: port.name.clone(), student: is_student, content, taps, of_samples, frames });
         }
         let is_narrow = family.student.iter().chain(family.teacher).all(|shape| shape.iter().product::<usize>() == 1);
         Some(Scene { name: format!("{}, {batch} samples", family.name), is_narrow, bound })
@@ -196,6 +200,21 @@ impl Scene {
             ports.push(PortIn { name: one.port.clone().into(), values, frames: one.frames });
         }
         Ok(ports)
+    }
+
+    /// Some samples of these values, the student's again variables.
+    pub(super) fn part(&self, ports: &[PortIn<'static>], from: usize, count: usize) -> Result<Vec<PortIn<'static>>> {
+        let one = |(bound, port): (&Bound, &PortIn<'static>)| {
+            let some = |value: &Tensor| {
+                let value =
+                    if bound.of_samples { value.detach().narrow(0, from, count)?.copy()? } else { value.detach() };
+                let tracked = bound.student && bound.content == Content::Float;
+                Ok(if tracked { Var::from_tensor(&value)?.as_tensor().clone() } else { value })
+            };
+            let values = port.values.iter().map(some).collect::<Result<_>>()?;
+            Ok(PortIn { name: port.name.clone(), values, frames: port.frames })
+        };
+        self.bound.iter().zip(ports).map(one).collect()
     }
 
     /// Names of the ports of the student's side.

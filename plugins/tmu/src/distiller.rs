@@ -43,6 +43,8 @@ impl Component for Tmu {
     const DOC: &'static str =
         "Transfer of memories between predictors of frames: the objective of a network with a `tmu_cell`";
     const CITATION: &'static str = crate::CITATION;
+    /// The released code divides the mean of distances by the samples once more.
+    const BATCH_COUPLED: bool = true;
 
     fn new(config: TmuConfig) -> Result<Tmu> {
         config.check()?;

@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// How cases become parts; `map.toml` above the case unless given.
     #[arg(long, requires = "case")]
     map: Option<PathBuf>,
-    /// Where results go: `out.* grad.* buffer_after.*`. A case without it is compared with what it recorded.
+    /// Where results go: `out.*`, `grad.input.*`, `grad.param.*`, `buffer_after.*`. A case without it is compared with what it recorded.
     #[arg(long, value_name = "FILE", required_unless_present = "case")]
     out: Option<PathBuf>,
     /// Type of floats: `f64` unless given, for a call that failed that of the run.

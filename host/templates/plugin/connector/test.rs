@@ -15,15 +15,16 @@ fn bench(from: &[usize], to: &[usize]) -> Bench {
 fn output_and_gradients_match_hand_worked_case() {
     let run = Bench::connector::<TemplateName>(r#"{"width": 1}"#)
         .expect("right settings")
-        .input("from", &[1, 2], &[1.0, 2.0])
-        .input("to", &[1, 1], &[0.0])
+        .input("from", &[2, 2], &[1.0, 2.0, 0.0, -1.0])
+        .input("to", &[2, 1], &[0.0, 0.0])
         .param("inner.weight", &[3.0, 1.0])
         .param("inner.bias", &[-1.0])
         .param("outer.weight", &[2.0])
         .param("outer.bias", &[0.5])
         .ran();
-    assert_eq!(run.output().values, [8.5]);
-    assert_eq!(run.grad("from"), [6.0, 2.0]);
+    // The second sample is cut off by the ReLU.
+    assert_eq!(run.output().values, [8.5, 0.5]);
+    assert_eq!(run.grad("from"), [6.0, 2.0, 0.0, 0.0]);
     assert_eq!(run.grad_param("inner.weight"), [2.0, 4.0]);
     assert_eq!(run.grad_param("outer.weight"), [4.0]);
 }

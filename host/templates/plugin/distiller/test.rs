@@ -14,19 +14,20 @@ fn bench() -> Bench {
 
 #[test]
 fn terms_and_gradients_match_hand_worked_case() {
+    let log = 3f64.ln();
     let run = Bench::distiller::<TemplateName>(r#"{"temperature": 1.0}"#)
         .expect("right settings")
-        .input("student", &[1, 1], &[3.0])
-        .input("teacher", &[1, 1], &[1.0])
-        .input("student_logits", &[1, 2], &[0.0, 0.0])
-        .input("teacher_logits", &[1, 2], &[3f64.ln(), 0.0])
+        .input("student", &[2, 1], &[3.0, 0.0])
+        .input("teacher", &[2, 1], &[1.0, 1.0])
+        .input("student_logits", &[2, 2], &[0.0, 0.0, log, 0.0])
+        .input("teacher_logits", &[2, 2], &[log, 0.0, 0.0, log])
         .param("map.weight", &[1.0])
         .param("map.bias", &[0.0])
         .ran();
-    assert_eq!(run.term("features"), 4.0);
-    assert!((run.term("classes") - 0.125).abs() < 1e-12);
-    assert_eq!((run.grad("student"), run.grad_param("map.weight")), (&[4.0][..], &[12.0][..]));
-    assert!((run.grad("student_logits")[0] + 0.25).abs() < 1e-12);
+    assert_eq!(run.term("features"), 2.5);
+    assert!((run.term("classes") - 0.3125).abs() < 1e-12);
+    assert_eq!((run.grad("student"), run.grad_param("map.weight")), (&[2.0, -1.0][..], &[6.0][..]));
+    assert!((run.grad("student_logits")[0] + 0.125).abs() < 1e-12);
 }
 
 #[test]

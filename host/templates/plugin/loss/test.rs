@@ -13,14 +13,17 @@ fn bench(config: &str, shape: &[usize; 2]) -> Bench {
 
 #[test]
 fn loss_and_gradient_match_hand_worked_case() {
-    // q = (1/2, 1/2), p = (3/4, 1/4), d = (-1/4, 1/4), sum q d = 0.
+    // Two samples that differ: with one a forgotten mean or a mixture of samples would not be seen.
+    // q = (1/2, 1/2), p = (3/4, 1/4), d = (-1/4, 1/4), sum q d = 0, and
+    // q = (3/4, 1/4), p = (1/4, 3/4), d = (1/2, -1/2), sum q d = 1/4: (1/8 + 1/2) / 2.
+    let log = 3f64.ln();
     let run = Bench::loss::<TemplateName>("{}")
         .expect("right settings")
-        .input("student", &[1, 2], &[0.0, 0.0])
-        .input("teacher", &[1, 2], &[3f64.ln(), 0.0])
+        .input("student", &[2, 2], &[0.0, 0.0, log, 0.0])
+        .input("teacher", &[2, 2], &[log, 0.0, 0.0, log])
         .ran();
-    assert!((run.loss() - 0.125).abs() < 1e-12);
-    let wanted = [-0.25, 0.25];
+    assert!((run.loss() - 0.3125).abs() < 1e-12);
+    let wanted = [-0.125, 0.125, 0.1875, -0.1875];
     assert!(run.grad("student").iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-12));
 }
 

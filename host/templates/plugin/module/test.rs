@@ -15,16 +15,16 @@ fn bench(from: &[usize], to: &[usize]) -> Bench {
 fn output_and_gradients_match_hand_worked_case() {
     let run = Bench::module::<TemplateName>(r#"{"rank": 1}"#)
         .expect("right settings")
-        .input("input", &[1, 2], &[1.0, 2.0])
-        .input("replaced", &[1, 2], &[0.0, 0.0])
+        .input("input", &[2, 2], &[1.0, 2.0, 0.0, -1.0])
+        .input("replaced", &[2, 2], &[0.0; 4])
         .param("a.weight", &[1.0, 1.0])
         .param("b.weight", &[2.0, -1.0])
         .param("b.bias", &[0.5, 0.0])
         .ran();
-    assert_eq!(run.output().values, [6.5, -3.0]);
-    assert_eq!(run.result("inner").values, [3.0]);
-    assert_eq!(run.grad("input"), [1.0, 1.0]);
-    assert_eq!(run.grad_param("b.weight"), [3.0, 3.0]);
+    assert_eq!(run.output().values, [6.5, -3.0, -1.5, 1.0]);
+    assert_eq!(run.result("inner").values, [3.0, -1.0]);
+    assert_eq!(run.grad("input"), [1.0; 4]);
+    assert_eq!(run.grad_param("b.weight"), [2.0, 2.0]);
 }
 
 #[test]

@@ -12,12 +12,22 @@ loss!(PanicsOnVectors, "panics_on_vectors", "Takes the second dimension of what 
     let student = x.one("student")?;
     let classes = student.dims()?[1];
     let (student, teacher) = pair("panics_on_vectors", x)?;
-    Ok((student - teacher).square().sum_all() / classes as f64)
+    Ok((student - teacher).square().mean_all() * classes as f64)
 });
 
 loss!(Imprecise, "imprecise", "Loses what single precision cannot hold", |_cx, x| {
     let (student, teacher) = pair("imprecise", x)?;
     Ok((((student - teacher).square() + 3e6) - 3e6).mean_all())
+});
+
+loss!(CouplesSamples, "couples_samples", "Forgets a dimension: [N] times [N, 1] is [N, N]", |_cx, x| {
+    let (student, teacher) = pair("couples_samples", x)?;
+    Ok((student.square().sum(&[1]) * teacher.square().sum_keep(&[1])).mean_all())
+});
+
+loss!(AddsSamples, "adds_samples", "Adds over the samples", |_cx, x| {
+    let (student, teacher) = pair("adds_samples", x)?;
+    Ok((student - teacher).square().mean(&[1]).sum_all())
 });
 
 loss!(InfiniteAtZero, "infinite_at_zero", "Takes a root without a bound below", |_cx, x| {
