@@ -40,6 +40,11 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Without a text, for what is told of a file that could not be understood.
+    pub fn none() -> Sources {
+        Sources { all: vec![], root: Node::empty(), warnings: Diagnostics::default() }
+    }
+
     /// The texts: the manifest itself first, then what it extends, then the overrides.
     pub fn all(&self) -> &[Source] {
         &self.all

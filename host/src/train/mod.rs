@@ -10,6 +10,7 @@ mod blame;
 mod checkpoint;
 mod checks;
 mod connecting;
+mod digest;
 mod due;
 mod epoch;
 mod error;
