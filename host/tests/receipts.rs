@@ -206,6 +206,29 @@ fn repetition_with_other_settings_or_numbers_says_what_differs() {
     assert!(said.out.ends_with(&end), "{}", said.out);
 }
 
+/// A preset lies beside the manifest, and the receipt elsewhere.
+#[test]
+fn repetition_finds_presets_where_the_run_did() {
+    let lab = Lab::new();
+    let folder = lab.path().join("data/mnist");
+    fs::create_dir_all(&folder).expect("made");
+    for (part, count) in [("train", 40u8), ("t10k", 20)] {
+        let pixels = (0..count as usize * 16).map(|at| (at * 37 % 251) as u8);
+        let images: Vec<u8> = [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 4, 0, 0, 0, 4].into_iter().chain(pixels).collect();
+        let labels: Vec<u8> = [0, 0, 8, 1, 0, 0, 0, count].into_iter().chain((0..count).map(|at| at % 10)).collect();
+        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), images).expect("written");
+        fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).expect("written");
+    }
+    let body = "[data]\nuse = \"mnist\"\n[models.student]\narch = { kind = \"mlp\", hidden = [4] }\n[stage.learn]\n\
+                train = \"student\"\nepochs = 1\nbatch = 8\noptimizer = { kind = \"sgd\", lr = 0.05 }\n\
+                terms.task = { use = \"cross_entropy\" }\n";
+    lab.run("preset", body).table();
+    let said = again(&lab, "preset", &[]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    let said = again(&lab, "preset.again", &[]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+}
+
 /// Pictures in a file, and pictures in a folder.
 #[test]
 fn repetition_with_other_data_is_refused() {

@@ -58,7 +58,10 @@ fn unread(error: &LoadError) -> Box<Wrong> {
 /// The run of a receipt, once more: plugins, files and data have to be those that it names.
 fn open_receipt(args: &ManifestArgs, given: &Given) -> Result<Setup, Box<Wrong>> {
     let set = [&given.overrides[..], &args.set].concat();
-    let (manifest, sources) = manifest::load_str(&args.manifest, &given.text, &set).map_err(|error| unread(&error))?;
+    let (manifest, mut sources) =
+        manifest::load_str(&args.manifest, &given.text, &set).map_err(|error| unread(&error))?;
+    let folder = args.manifest.parent().unwrap_or(Path::new(""));
+    sources.look_for_presets_in(&folder.join(&given.receipt.presets));
     let lock = (!args.ignore_lock).then(|| given.receipt.lock());
     let setup = open_all(args, manifest, sources, lock)?;
     let found = if args.ignore_lock { Diagnostics::default() } else { differing_data(&given.receipt, &setup.data) };

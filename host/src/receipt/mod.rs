@@ -42,6 +42,8 @@ pub struct Receipt {
     pub stillhouse: String,
     /// Version of the plugin interface.
     pub interface: String,
+    /// Where presets of data are looked for: the folder of the manifest, seen from that of the receipt.
+    pub presets: String,
     /// When the run began: `2026-11-28T17:00:00Z`.
     pub started: String,
     /// Seconds of its processes, from their start to their end (of one that was killed, to its last checkpoint).

@@ -59,6 +59,7 @@ fn receipt(made: &Made<'_>, path: &Path) -> Result<Receipt, String> {
         name: setup.manifest.run.name.clone(),
         stillhouse: env!("CARGO_PKG_VERSION").into(),
         interface: format!("{ABI_MAJOR}.{ABI_MINOR}"),
+        presets: setup.sources.folder_from(folder).to_string_lossy().into_owned(),
         started: total.started,
         seconds: total.seconds,
         resumed: total.resumed,

@@ -77,7 +77,8 @@ fn place(sweep: &Sweep, point: &Point, args: &Args) -> Result<Placed, ()> {
     let manifest_args = ManifestArgs {
         manifest: sweep.manifest.clone(),
         set,
-        set_from: Some(sweep.folder.clone()),
+        // Here, where it is empty.
+        set_from: Some(sweep.folder.clone()).filter(|folder| !folder.as_os_str().is_empty()),
         allow_abort: args.allow_abort,
         ignore_lock: args.ignore_lock,
     };

@@ -74,7 +74,7 @@ pub(super) fn run(placed: &[Placed], workers: usize, quiet: bool) -> Result<Ran,
         if let Some(signal) = signals.take() {
             waiting.clear();
             running.iter().for_each(|job| stop(&job.child));
-            note(quiet, &format!("stopping: {} write their checkpoints", count(running.len(), "point")));
+            note(quiet, &format!("stopping: waiting for the checkpoints of {}", count(running.len(), "point")));
             ran.stopped.get_or_insert(signal);
         }
         let stopped = ran.stopped.is_some();
