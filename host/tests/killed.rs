@@ -88,8 +88,8 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         let name = entry.strip_prefix(root).expect("is below").to_string_lossy().into_owned();
         match entry.file_name().and_then(|name| name.to_str()) {
-            // It has the name of the run, and when checkpoints are written.
-            Some("checkpoints" | "manifest.toml") => {}
+            // They have the name of the run, when checkpoints are written, and how long it took.
+            Some("checkpoints" | "manifest.toml" | "receipt.toml" | "parts.json") => {}
             Some("metrics.jsonl") => {
                 found.insert(name, log(&entry));
             }

@@ -8,9 +8,11 @@ mod load;
 mod lock;
 mod plugin;
 mod plugins;
+mod repeat;
 mod run;
 mod settings;
 mod signals;
+mod sweep;
 
 use crate::manifest::nearest;
 use crate::report;
@@ -38,6 +40,8 @@ enum Command {
     Eval(evaluate::Args),
     /// Show runs side by side: means, spreads, differences at equal seeds, settings that differ.
     Compare(compare::Args),
+    /// Run a grid of settings, methods and seeds, point by point, and compare them; goes on where it was left.
+    Sweep(sweep::Args),
     /// Show which plugins are found where, and why a file was refused.
     Plugins(plugins::Args),
     /// Show a component: what it is, its ports, its settings.
@@ -51,15 +55,18 @@ enum Command {
 /// What every command on a manifest takes.
 #[derive(Debug, clap::Args)]
 struct ManifestArgs {
-    /// The manifest.
+    /// The manifest; or the receipt of a run, `runs/<name>/receipt.toml`, to do the same again beside it.
     manifest: PathBuf,
     /// Overrides, `stage.distil.terms.kd.weight=0.5`; may be given several times.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     set: Vec<String>,
+    /// Where relative paths in overrides begin; here unless given.
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    set_from: Option<PathBuf>,
     /// Load plugins that were built to abort on a panic; such a panic ends the process.
     #[arg(long)]
     allow_abort: bool,
-    /// Go on although plugins or files are not those of the lock file.
+    /// Go on although plugins, files or data are not those of the lock file or of the receipt.
     #[arg(long)]
     ignore_lock: bool,
 }
@@ -72,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Lock(args) => lock::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Plugins(args) => plugins::run(&args),
         Command::Describe(args) => describe::run(&args),
         Command::Plugin(args) => plugin::run(&args),

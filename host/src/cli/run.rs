@@ -2,10 +2,11 @@
 
 use super::load::{open, plan_seed};
 use super::signals::Signals;
-use super::{FAILED, ManifestArgs, WRONG, print_error, show};
+use super::{FAILED, ManifestArgs, WRONG, print_error, repeat, show};
 use crate::manifest::{ManifestPath, wants_color};
 use crate::ops::keep_inputs;
 use crate::plugin::last_words;
+use crate::receipt::{self, Made, Parts, Receipt};
 use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell, tidy};
 use crate::train::{
     EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, has_checkpoint, run_seed,
@@ -45,9 +46,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(WRONG);
         }
     };
+    let given = repeat::given(&args.manifest.manifest);
     match train(&setup, args) {
-        Ok(outcomes) => {
+        Ok((outcomes, receipt)) => {
             let table = summarise(&outcomes);
+            if let Some(given) = given {
+                return repeat::tell(&given, &receipt, &table, args.json);
+            }
             let gap = if args.quiet { "" } else { "\n" };
             show(&match args.json {
                 true => format!("{:#}\n", serde_json::to_value(&table).unwrap_or_default()),
@@ -58,7 +63,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn train(setup: &Setup, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
+fn train(setup: &Setup, args: &Args) -> Result<(Vec<Outcome>, Receipt), ExitCode> {
     let seeds = &setup.manifest.run.seeds;
     // Everything is checked before a folder is made.
     let mut first = match seeds.first() {
@@ -66,6 +71,8 @@ fn train(setup: &Setup, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
         None => None,
     };
     let folder = folder(setup, args)?;
+    let mut parts = Parts::begin(folder.path())
+        .map_err(|(path, error)| failed(&format!("{}: {error}", path.display()), &[], None))?;
     let signals = Signals::listen().map_err(|error| failed(&format!("no signals can be heard: {error}"), &[], None))?;
     let mut outcomes = vec![];
     for seed in seeds {
@@ -73,13 +80,16 @@ fn train(setup: &Setup, args: &Args) -> Result<Vec<Outcome>, ExitCode> {
             Some(plan) => plan,
             None => planned(setup, *seed, true)?,
         };
-        outcomes.extend(train_seed(setup, &plan, &folder, (args, &signals))?);
+        outcomes.extend(train_seed(setup, &plan, &folder, (args, &signals), &mut parts)?);
         folder.results(&outcomes).map_err(|error| failed(&error.to_string(), &[], None))?;
     }
+    parts.note();
+    let made = Made { setup, folder: folder.path(), outcomes: &outcomes, parts: &parts };
+    let receipt = receipt::write(&made).map_err(|message| failed(&message, &[], None))?;
     if !args.quiet {
         tell(&format!("\nwritten to {}", folder.path().display()));
     }
-    Ok(outcomes)
+    Ok((outcomes, receipt))
 }
 
 fn planned(setup: &Setup, seed: u64, quiet: bool) -> Result<RunPlan, ExitCode> {
@@ -98,15 +108,17 @@ fn train_seed(
     plan: &RunPlan,
     folder: &RunFolder,
     (args, signals): (&Args, &Signals),
+    parts: &mut Parts,
 ) -> Result<Vec<Outcome>, ExitCode> {
     let seed = plan.seed;
     let progress = (!args.quiet).then(|| Progress::new(setup.manifest.run.seeds.len()));
     let log = folder.log(seed).map_err(|error| failed(&error.to_string(), &[], None))?;
-    let mut both = Both { progress, log, tables: folder.tables(seed), signals: signals.clone() };
+    let mut both = Both { progress, log, tables: folder.tables(seed), signals: signals.clone(), parts };
     let own = folder.seed(seed);
     last_words::arm(&own.join("checkpoints"), &own);
     keep_inputs((args.dump_inputs || setup.manifest.run.dump_inputs).then(|| own.join("inputs")).as_deref());
     let result = run_seed(setup, plan, &own, args.resume, &mut both);
+    both.parts.note();
     // The bar goes before an error is shown.
     drop(both.progress.take());
     if let Some(error) = both.log.failure() {
@@ -182,14 +194,15 @@ fn explain(error: &TrainError, folder: &Path) -> ExitCode {
 }
 
 /// Tells the terminal, the log and the tables.
-struct Both {
+struct Both<'p> {
     progress: Option<Progress>,
     log: EventLog,
     tables: TableFiles,
     signals: Signals,
+    parts: &'p mut Parts,
 }
 
-impl Both {
+impl Both<'_> {
     fn tell(&mut self, what: impl Fn(&mut dyn Observer)) {
         what(&mut self.log);
         what(&mut self.tables);
@@ -199,7 +212,7 @@ impl Both {
     }
 }
 
-impl Observer for Both {
+impl Observer for Both<'_> {
     fn stage_started(&mut self, start: &StageStart) {
         self.tell(|to| to.stage_started(start));
     }
@@ -233,6 +246,7 @@ impl Observer for Both {
     }
 
     fn mark(&mut self) -> io::Result<u64> {
+        self.parts.note();
         self.log.mark()
     }
 

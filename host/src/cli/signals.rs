@@ -30,6 +30,26 @@ impl Signals {
         Ok(Signals(first))
     }
 
+    /// Listens from now on, and no signal ends this process: [`Signals::take`] gives one after the other.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(super) fn listen_to_all() -> io::Result<Signals> {
+        let last = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGINT, SIGTERM] {
+            register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
+        }
+        Ok(Signals(last))
+    }
+
+    /// The signal that came since this was last asked.
+    pub(super) fn take(&self) -> Option<Signal> {
+        match self.0.swap(0, Ordering::Relaxed) {
+            0 => None,
+            signal => Some(Signal(signal)),
+        }
+    }
+
     /// The signal that came.
     pub(super) fn received(&self) -> Option<Signal> {
         match self.0.load(Ordering::Relaxed) {

@@ -16,6 +16,7 @@
 mod augment;
 mod batch;
 mod dataset;
+mod digest;
 mod error;
 mod field;
 mod fit;

@@ -52,7 +52,15 @@ impl std::error::Error for LoadError {}
 /// # Errors
 /// Every problem of the manifest that can be found without plugins, models and data; each at its line.
 pub fn load(path: &Path, overrides: &[String]) -> Result<(Manifest, Sources), LoadError> {
-    let mut loader = Loader::default();
+    load_with(path, overrides, Path::new(""))
+}
+
+/// As [`load`]; relative paths in the overrides begin at `folder`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, overrides: &[String], folder: &Path) -> Result<(Manifest, Sources), LoadError> {
+    let mut loader = Loader { set_from: folder.into(), ..Loader::default() };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
@@ -77,12 +85,13 @@ struct Loader {
     problems: Diagnostics,
     /// The files that extend the one being read, the outermost first.
     chain: Vec<PathBuf>,
+    /// Where relative paths in overrides begin.
+    set_from: PathBuf,
 }
 
 impl Default for Loader {
     fn default() -> Self {
-        let sources = Sources { all: Vec::new(), root: Node::empty(), warnings: Diagnostics::default() };
-        Self { sources, problems: Diagnostics::default(), chain: Vec::new() }
+        Self { sources: Sources::none(), problems: Diagnostics::default(), chain: Vec::new(), set_from: PathBuf::new() }
     }
 }
 
@@ -95,7 +104,7 @@ impl Loader {
             return Err(self.fail());
         }
         let was_single = name_single_data(&mut self.sources.root);
-        self.problems.extend(apply_overrides(&mut self.sources, overrides, was_single));
+        self.problems.extend(apply_overrides(&mut self.sources, overrides, (was_single, &self.set_from)));
         let named = |mut problem: Diagnostic| {
             if was_single {
                 // The set has no name in the file.

@@ -64,7 +64,7 @@ pub use data::{Augment, Data, Filter, Fit, NextMap, Size, Split, View};
 pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_color};
 pub use document::Manifest;
 pub use duration::Duration;
-pub use load::{LoadError, load, load_str};
+pub use load::{LoadError, load, load_str, load_with};
 pub use model::{Arch, Config, FrozenPrecision, Input, Layer, Model, PartUse, Predict};
 pub use nearest::nearest;
 pub use one_or_many::OneOrMany;

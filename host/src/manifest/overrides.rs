@@ -8,20 +8,25 @@ use super::path::{ManifestPath, Segment};
 use super::schema::{Entry, checked, entry, named_keys};
 use super::sources::{Source, SourceId, Sources, Span};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml_edit::Document;
 
 /// Puts the overrides into the tree, as a source named `--set` with one override a line.
 ///
-/// `was_single`: the manifest has one data set without a name, so that `data.limit` means `data.main.limit`.
-pub(super) fn apply_overrides(sources: &mut Sources, overrides: &[String], was_single: bool) -> Diagnostics {
+/// `was_single`: the manifest has one data set without a name, so that `data.limit` means `data.main.limit`. Relative paths begin
+/// at `folder`.
+pub(super) fn apply_overrides(
+    sources: &mut Sources,
+    overrides: &[String],
+    (was_single, folder): (bool, &Path),
+) -> Diagnostics {
     let mut problems = Diagnostics::default();
     if overrides.is_empty() {
         return problems;
     }
     let source = sources.all.len();
     let text = overrides.join("\n");
-    sources.all.push(Source { path: PathBuf::from("--set"), folder: PathBuf::new(), text });
+    sources.all.push(Source { path: PathBuf::from("--set"), folder: folder.into(), text });
     let mut offset = 0;
     for text in overrides {
         let read = Override::read(text, source, offset, &mut problems);

@@ -22,6 +22,11 @@ impl Sources {
         toml::to_string(&value).unwrap_or_else(|error| format!("# {error}\n"))
     }
 
+    /// [`Sources::folder`] seen from `folder`.
+    pub fn folder_from(&self, folder: &Path) -> PathBuf {
+        relative_to(&Path::new(".").join(self.folder()), folder)
+    }
+
     /// Rewrites the file path at `path`, with the format before it if there is one, for `folder`.
     fn rewrite(&self, root: &mut Node, path: &ManifestPath, folder: &Path) {
         let Some(text) = self.root.find(path).and_then(Node::string) else { return };

@@ -37,9 +37,15 @@ pub struct Sources {
     pub(super) all: Vec<Source>,
     pub(super) root: Node,
     pub(super) warnings: Diagnostics,
+    pub(super) presets: Option<PathBuf>,
 }
 
 impl Sources {
+    /// Without a text, for what is told of a file that could not be understood.
+    pub fn none() -> Sources {
+        Sources { all: vec![], root: Node::empty(), warnings: Diagnostics::default(), presets: None }
+    }
+
     /// The texts: the manifest itself first, then what it extends, then the overrides.
     pub fn all(&self) -> &[Source] {
         &self.all
@@ -104,8 +110,14 @@ impl Sources {
         check_part(&own, path, schema, reserved)
     }
 
-    /// The folder of the manifest.
+    /// The folder in which presets of data are looked for: that of the manifest.
     pub fn folder(&self) -> &Path {
-        self.all.first().map_or(Path::new(""), |source| &source.folder)
+        let own = || self.all.first().map_or(Path::new(""), |source| source.folder.as_path());
+        self.presets.as_deref().unwrap_or_else(own)
+    }
+
+    /// Presets of data are looked for in this folder: that of the manifest that this one was resolved from.
+    pub fn look_for_presets_in(&mut self, folder: &Path) {
+        self.presets = Some(folder.into());
     }
 }

@@ -25,9 +25,7 @@ pub fn changed_since(folder: &Path, manifest: &str, order: &[&str]) -> Vec<Strin
     differences("", &before, &now, &mut found);
     let counts = |path: &str| {
         let names: Vec<&str> = path.split('.').collect();
-        let is_harmless = HARMLESS
-            .iter()
-            .any(|key| path == *key || ['[', '.'].iter().any(|end| path.starts_with(&format!("{key}{end}"))));
+        let is_harmless = HARMLESS.iter().any(|key| is_at_or_in(path, key));
         let in_stage = match names.as_slice() {
             ["stage"] | [] => return true,
             ["stage", stage, rest @ ..] => {
@@ -55,6 +53,21 @@ fn begun<'a>(folder: &Path, order: &[&'a str]) -> Option<Vec<&'a str>> {
     };
     let furthest = fs::read_dir(folder).ok()?.flatten().filter_map(of_seed).max()?;
     Some(order[..furthest].to_vec())
+}
+
+/// Whether two resolved manifests describe the same run: they differ in keys at most that change nothing of what comes out.
+pub fn same_run(first: &str, other: &str) -> bool {
+    let is_harmless = |path: &str| {
+        let last = path.rsplit('.').next().unwrap_or(path);
+        let of_run = HARMLESS.iter().any(|key| *key != "run.seeds" && is_at_or_in(path, key));
+        of_run || path.starts_with("stage.") && HARMLESS_IN_STAGES.contains(&last)
+    };
+    differing(first, other).iter().all(|(path, _)| is_harmless(path))
+}
+
+/// Whether a path is this key, or lies in it.
+fn is_at_or_in(path: &str, key: &str) -> bool {
+    path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
 }
 
 /// Paths at which two manifests differ, with what stands in both.
@@ -121,6 +134,15 @@ mod tests {
         let now = now.replace("seeds = [1]", "seeds = [1, 2]\nthreads = 1");
         assert_eq!(changed("a-alone", &now), [""; 0]);
         assert_eq!(changed("b.hint", &now), ["stage.b.batch: 16, now 8"]);
+    }
+
+    #[test]
+    fn runs_of_the_same_kind_differ_in_harmless_keys_alone() {
+        let now = BEFORE.replace("log_every = 1", "log_every = 9").replace("seeds = [1]", "seeds = [1]\nthreads = 4");
+        assert!(same_run(BEFORE, BEFORE) && same_run(BEFORE, &now));
+        assert!(!same_run(BEFORE, &BEFORE.replace("seeds = [1]", "seeds = [1, 2]")));
+        assert!(!same_run(BEFORE, &BEFORE.replace("batch = 16", "batch = 8")));
+        assert!(!same_run(BEFORE, &BEFORE.replace("[run]", "[run]\nthreads_ = 1")));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! ```text
 //! runs/<name>/manifest.toml            resolved: everything that was extended and overridden, in one file
 //!             plugins.json             name, version, file and SHA-256 of every plugin that was loaded
+//!             receipt.toml             when the run has ended: all that is needed to repeat it, and what came out
+//!             parts.json               processes of the run: when they began, how long they ran
 //!             results.json             outcome of every model and seed on the test part
 //!             seed-<s>/metrics.jsonl   one JSON object a line: stage starts, epochs, what parts said
 //!                      checkpoints/    the newest states of the whole run, to go on from

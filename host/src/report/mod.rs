@@ -11,12 +11,13 @@ mod progress;
 mod table;
 mod tables;
 
-pub use changes::changed_since;
+pub use changes::{changed_since, same_run};
 pub use comparison::{Comparison, Difference, Reached, Row, compare_runs, read_run};
 pub use folder::{FolderError, RunFolder, tidy};
 pub use log::EventLog;
 pub use measures::{Measure, Measures};
 pub use output::{show, tell};
 pub use progress::Progress;
+pub(crate) use table::write_columns;
 pub use table::{Summary, Table, summarise};
 pub use tables::TableFiles;

@@ -140,7 +140,7 @@ impl Summary {
 }
 
 /// Lines of cells, the first column to the left.
-pub(super) fn write_columns<const N: usize>(
+pub(crate) fn write_columns<const N: usize>(
     f: &mut std::fmt::Formatter<'_>,
     lines: &[[String; N]],
 ) -> std::fmt::Result {
@@ -230,7 +230,7 @@ pub(super) mod tests {
 
     pub(in crate::report) fn outcome(model: &str, role: Role, seed: u64, accuracy: f64) -> Outcome {
         let metrics = Metrics { samples: 10, accuracy: Some(accuracy), nll: Some(0.5), ..Metrics::default() };
-        Outcome { model: model.into(), role, stage: None, seed, parameters: 100, metrics }
+        Outcome { model: model.into(), role, stage: None, seed, parameters: 100, metrics, weights: String::new() }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Lock {
     /// Weights and data that are single files, in the order of the manifest.
     #[serde(default, rename = "file")]
     pub files: Vec<LockedFile>,
+    /// It is of a receipt, whose files may lie elsewhere by now: where the manifest names them says which is which.
+    #[serde(skip)]
+    is_receipt: bool,
 }
 
 /// A plugin.
@@ -78,7 +81,12 @@ impl Lock {
     pub fn of_use(manifest: &Manifest, sources: &Sources, registry: &Registry) -> Lock {
         let mut plugins: Vec<LockedPlugin> = registry.used().map(LockedPlugin::of).collect();
         plugins.sort_by(|a, b| a.name.cmp(&b.name));
-        Lock { lock: FORMAT, plugins, files: files(manifest, sources) }
+        Lock { lock: FORMAT, plugins, files: files(manifest, sources), is_receipt: false }
+    }
+
+    /// What a receipt says that a run was made with.
+    pub fn of_receipt(plugins: &[LockedPlugin], files: &[LockedFile]) -> Lock {
+        Lock { lock: FORMAT, plugins: plugins.to_vec(), files: files.to_vec(), is_receipt: true }
     }
 
     /// Reads the lock file of a manifest, if it has one.
@@ -166,7 +174,10 @@ fn files(manifest: &Manifest, sources: &Sources) -> Vec<LockedFile> {
 }
 
 /// What to do about a difference.
-fn accept(sources: &Sources) -> String {
+fn accept(lock: &Lock, sources: &Sources) -> String {
+    if lock.is_receipt {
+        return "a receipt is repeated with what it names; `--ignore-lock` goes on all the same".into();
+    }
     let manifest = sources.all().first().map(|source| source.path.display().to_string()).unwrap_or_default();
     format!("`stillhouse lock {manifest}` accepts what is there now, `--ignore-lock` goes on for once")
 }
@@ -174,7 +185,7 @@ fn accept(sources: &Sources) -> String {
 /// Files that differ, and plugins that are missing or others, before any part is made.
 pub(super) fn held(lock: &Lock, manifest: &Manifest, sources: &Sources, registry: &Registry) -> Diagnostics {
     let mut found = Diagnostics::default();
-    let mut add = |problem: Problem| found.extend(Diagnostics::from(problem.hint(accept(sources))));
+    let mut add = |problem: Problem| found.extend(Diagnostics::from(problem.hint(accept(lock, sources))));
     for plugin in &lock.plugins {
         let other = registry.refused().iter().find_map(|refused| match &refused.error {
             error @ PluginError::NotLocked { plugin: name, .. } if same_name(name, &plugin.name) => Some(error),
@@ -196,7 +207,8 @@ pub(super) fn held(lock: &Lock, manifest: &Manifest, sources: &Sources, registry
         }
     }
     for file in files(manifest, sources) {
-        match lock.files.iter().find(|old| old.key == file.key && old.path == file.path) {
+        let is_same = |old: &&LockedFile| old.key == file.key && (lock.is_receipt || old.path == file.path);
+        match lock.files.iter().find(is_same) {
             Some(old) if old.sha256 == file.sha256 => {}
             Some(old) => add(Problem::new(format!(
                 "`{}` is not the file that was locked: its SHA-256 was {:.12}.. and is {:.12}..",
@@ -220,7 +232,7 @@ pub(super) fn unlisted(lock: &Lock, sources: &Sources, registry: &Registry) -> D
             plugin.version,
             plugin.path.display()
         );
-        found.extend(Diagnostics::from(Problem::new(text).hint(accept(sources))));
+        found.extend(Diagnostics::from(Problem::new(text).hint(accept(lock, sources))));
     }
     found
 }

@@ -11,6 +11,7 @@ mod cache;
 mod checkpoint;
 mod checks;
 mod connecting;
+mod digest;
 mod due;
 mod epoch;
 mod error;

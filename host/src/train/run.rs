@@ -1,6 +1,7 @@
 //! A whole run for one seed: its stages in order, from the start or from a checkpoint.
 
 use super::checkpoint::{self, Position, Saved};
+use super::digest::weights_sha256;
 use super::error::TrainError;
 use super::evaluate::{Metrics, evaluate};
 use super::events::Observer;
@@ -33,6 +34,9 @@ pub struct Outcome {
     pub parameters: usize,
     /// On the test part.
     pub metrics: Metrics,
+    /// SHA-256 of its weights, whatever the file that they are in; for the receipt.
+    #[serde(skip)]
+    pub weights: String,
 }
 
 /// What a model is in the final table.
@@ -205,6 +209,7 @@ fn outcomes(setup: &Setup, run: &RunPlan) -> Result<Vec<Outcome>, TrainError> {
             seed: run.seed,
             parameters,
             metrics,
+            weights: weights_sha256(model)?,
         });
     }
     all.sort_by_key(|outcome| outcome.role as u8);

@@ -144,9 +144,16 @@ impl Lab {
     /// Likewise, but the process is killed once `epochs` lines of finished epochs are in the event log.
     pub fn run_and_kill(&self, name: &str, body: &str, epochs: usize) {
         self.manifest(name, body);
-        let file = format!("{name}.toml");
-        let mut command = self.command(&["run", "--quiet", &file]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        self.kill_after(name, &[], epochs);
+    }
+
+    /// A run that is there goes on, and is killed once so many epochs are in the event log of seed 0.
+    pub fn resume_and_kill(&self, name: &str, epochs: usize) {
+        self.kill_after(name, &["--resume"], epochs);
+    }
+
+    fn kill_after(&self, name: &str, more: &[&str], epochs: usize) {
+        let mut child = self.start(name, more);
         let log = self.seed_folder(name, 0).join("metrics.jsonl");
         loop {
             let text = fs::read_to_string(&log).unwrap_or_default();

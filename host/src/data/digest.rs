@@ -1,0 +1,127 @@
+//! One number for all that a run sees of a data set.
+
+use super::dataset::DataSet;
+use super::field::{Field, Values};
+use super::samples::Samples;
+use sha2::{Digest, Sha256};
+
+/// Values of a field that are hashed at most where samples are made when they are asked for.
+const MOST_MADE: usize = 1 << 26;
+
+impl DataSet {
+    /// SHA-256, in hexadecimal, of the samples as they were loaded: names of classes, and of each part the indices in their
+    /// order, names, types and shapes of the fields, and every value. Of samples that are made when they are asked for, at most
+    /// 2^26 values of a field, of samples evenly apart.
+    pub fn sha256(&self) -> String {
+        let mut sum = Sum(Sha256::new());
+        sum.number(self.classes.len());
+        self.classes.iter().for_each(|class| sum.text(class));
+        for (part, samples) in [("train", Some(&self.train)), ("val", self.val.as_ref()), ("test", Some(&self.test))] {
+            if let Some(samples) = samples {
+                sum.text(part);
+                sum.samples(samples);
+            }
+        }
+        sum.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+struct Sum(Sha256);
+
+impl Sum {
+    fn number(&mut self, number: usize) {
+        self.0.update((number as u64).to_le_bytes());
+    }
+
+    /// Its length goes before it, so that no two texts run together.
+    fn text(&mut self, text: &str) {
+        self.number(text.len());
+        self.0.update(text);
+    }
+
+    fn samples(&mut self, samples: &Samples) {
+        self.number(samples.len());
+        samples.indices().iter().for_each(|row| self.number(*row));
+        for (name, field) in samples.fields() {
+            self.text(name);
+            self.text(field.values().dtype());
+            self.number(field.shape().len());
+            field.shape().iter().for_each(|dim| self.number(*dim));
+            self.values(field, samples.indices());
+        }
+    }
+
+    fn values(&mut self, field: &Field, rows: &[usize]) {
+        let size = field.size();
+        let of = |row: usize| row * size..(row + 1) * size;
+        match field.values() {
+            Values::U8(values) => rows.iter().for_each(|row| self.0.update(&values[of(*row)])),
+            Values::F32(values) => rows.iter().for_each(|row| self.floats(&values[of(*row)])),
+            Values::I64(values) => {
+                rows.iter().flat_map(|row| &values[of(*row)]).for_each(|value| self.0.update(value.to_le_bytes()));
+            }
+            _ => {
+                let mut sample = Vec::with_capacity(size);
+                let apart = (rows.len() * size).div_ceil(MOST_MADE).max(1);
+                for row in rows.iter().step_by(apart) {
+                    sample.clear();
+                    field.push_f32(*row, 1.0, &mut sample);
+                    self.floats(&sample);
+                }
+            }
+        }
+    }
+
+    fn floats(&mut self, values: &[f32]) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.0.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{IMAGE, LABEL};
+    use super::*;
+
+    fn part(images: Vec<u8>, labels: Vec<i64>) -> Samples {
+        let image = Field::new(vec![2], Values::U8(images)).unwrap();
+        let label = Field::new(vec![], Values::I64(labels)).unwrap();
+        Samples::new([(IMAGE.to_owned(), image), (LABEL.to_owned(), label)].into()).unwrap()
+    }
+
+    fn set(images: Vec<u8>, labels: Vec<i64>) -> DataSet {
+        DataSet::new("x", (part(images, labels), None, part(vec![9, 9], vec![0])), None).unwrap()
+    }
+
+    #[test]
+    fn sum_changes_with_any_value_label_order_and_split() {
+        let first = set(vec![1, 2, 3, 4, 5, 6], vec![0, 1, 0]);
+        let again = set(vec![1, 2, 3, 4, 5, 6], vec![0, 1, 0]);
+        assert_eq!((first.sha256(), first.sha256().len()), (again.sha256(), 64));
+        let turned = DataSet { train: first.train.select(&[0, 2, 1]), ..first.clone() };
+        let fewer = DataSet { train: first.train.select(&[0, 1]), ..first.clone() };
+        let named = DataSet { classes: vec!["a".into(), "b".into()], ..first.clone() };
+        let others = [
+            set(vec![1, 2, 3, 4, 5, 7], vec![0, 1, 0]),
+            set(vec![1, 2, 3, 4, 5, 6], vec![0, 1, 1]),
+            turned,
+            fewer,
+            named,
+            again.split(0.4, 1).unwrap(),
+        ];
+        let mut all: Vec<String> = others.iter().map(DataSet::sha256).chain([first.sha256()]).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), others.len() + 1);
+    }
+
+    /// What lies outside of a part, as behind `limit`, is not seen and does not count.
+    #[test]
+    fn sum_is_of_the_samples_of_the_parts_alone() {
+        let of = |last: u8| {
+            let set = set(vec![1, 2, 3, 4, 5, last], vec![0, 1, 0]);
+            DataSet { train: set.train.select(&[0, 1]), ..set }.sha256()
+        };
+        assert_eq!(of(6), of(7));
+    }
+}

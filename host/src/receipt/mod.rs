@@ -1,0 +1,136 @@
+//! The receipt of a run: one file that says what was run, with what, where, and what came out, and that is enough to run it again.
+//!
+//! It is written when a run ends, and only then: a folder with a receipt holds a whole run. What it says of stages comes from the
+//! event logs, which are the same however often a run was interrupted; how long its processes took is kept beside it
+//! ([`Parts`]).
+//!
+//! A receipt is the manifest of its repetition, too ([`Given`]): data, plugins and files are held to it ([`differing_data`]),
+//! and the numbers of both are compared to the bit ([`agreement`]).
+
+mod again;
+mod agree;
+mod machine;
+mod parts;
+mod stages;
+mod write;
+
+pub use again::{Given, differing_data, given};
+pub use agree::{Agreement, Row, agreement};
+pub use machine::Machine;
+pub use parts::Parts;
+pub use stages::{EpochRecord, StageRecord};
+pub use write::{Made, write};
+
+use crate::train::{LockedFile, LockedPlugin};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Version of the format.
+const FORMAT: u32 = 1;
+/// Its name in the folder of a run.
+pub const NAME: &str = "receipt.toml";
+
+/// A receipt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Version of the format.
+    receipt: u32,
+    /// Name of the run.
+    pub name: String,
+    /// Version of the host.
+    pub stillhouse: String,
+    /// Version of the plugin interface.
+    pub interface: String,
+    /// Where presets of data are looked for: the folder of the manifest, seen from that of the receipt.
+    pub presets: String,
+    /// When the run began: `2026-11-28T17:00:00Z`.
+    pub started: String,
+    /// Seconds of its processes, from their start to their end (of one that was killed, to its last checkpoint).
+    pub seconds: f64,
+    /// How often it went on after an end before its own.
+    pub resumed: usize,
+    /// Most memory that one of the processes held, in bytes; where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+    /// Where the last process ran.
+    pub machine: Machine,
+    /// Plugins of which parts were made.
+    #[serde(default, rename = "plugin", skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<LockedPlugin>,
+    /// Weights and data that are single files.
+    #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<LockedFile>,
+    /// Data sets, as they were loaded.
+    #[serde(default, rename = "data")]
+    pub data: Vec<HashedData>,
+    /// What came out, seed by seed.
+    #[serde(default, rename = "seed")]
+    pub seeds: Vec<SeedRecord>,
+    /// The resolved manifest.
+    #[serde(skip_serializing)]
+    pub manifest: Text,
+}
+
+/// A text of many lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// The text; paths begin at the folder of the receipt.
+    pub text: String,
+}
+
+/// A data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashedData {
+    /// Name in the manifest.
+    pub name: String,
+    /// Samples to train on.
+    pub train: usize,
+    /// Samples to validate on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val: Option<usize>,
+    /// Samples to test on.
+    pub test: usize,
+    /// SHA-256 of all of them.
+    pub sha256: String,
+}
+
+/// What came out of a seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedRecord {
+    /// The seed.
+    pub seed: u64,
+    /// Stages in the order in which they ran.
+    #[serde(default, rename = "stage")]
+    pub stages: Vec<StageRecord>,
+    /// Models in the end.
+    #[serde(default, rename = "model")]
+    pub models: Vec<ModelRecord>,
+}
+
+/// A model in the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecord {
+    /// Its name.
+    pub name: String,
+    /// What it is in the table.
+    pub role: String,
+    /// The stage that trained it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Trained values.
+    pub parameters: usize,
+    /// SHA-256 of its weights.
+    pub weights: String,
+    /// On the test part.
+    pub metrics: Table,
+}
+
+/// The line of a byte in a text, from 1.
+fn line_at(text: &str, at: usize) -> usize {
+    text.get(..at.min(text.len())).map_or(1, |before| before.matches('\n').count() + 1)
+}
