@@ -84,9 +84,10 @@ fn picture_that_is_damaged_ends_a_streaming_run_at_its_last_checkpoint() {
     let lab = Lab::new();
     let pictures = lab.path().join("pictures");
     write_pictures(&pictures, 60, 20);
-    let text = normalised("use = \"folder:pictures\"\nstream = true\ncache_mb = 0");
+    let text =
+        normalised("use = \"folder:pictures\"\nstream = true\ncache_mb = 0").replace("epochs = 3", "epochs = 60");
     lab.run("never", &text).table();
-    lab.run_and_kill("a", &text, 1);
+    lab.run_and_kill("a", &text, 2);
     assert!(!lab.checkpoints("a", 0).is_empty());
     let victim = pictures.join("train/b/007.png");
     let whole = fs::read(&victim).expect("reads");
@@ -203,7 +204,7 @@ fn folder_larger_than_the_memory_that_it_takes() {
             let folder = pictures.join(part).join(if at % 2 == 0 { "a" } else { "b" });
             fs::create_dir_all(&folder).expect("is made");
             let shade = |x: u32, y: u32| {
-                Rgb([(x + at) as u8, (y * 2 + at * 3) as u8, ((x / 16 + y / 16) * 9) as u8 + 90 * (at % 2) as u8])
+                Rgb([(x + at) as u8, (y * 2 + at * 3) as u8, ((x / 16 + y / 16) * 4 + 90 * (at % 2)) as u8])
             };
             let first = folder.join(format!("{at}-0.png"));
             RgbImage::from_fn(256, 256, |x, y| shade(x, y)).save(&first).expect("is written");
