@@ -4,8 +4,12 @@
 //! ```text
 //! cargo run --release -p stillhouse --example fuzz -- image --minutes 20 --seed 1
 //! ```
-//! Targets are `image` (ELF reader and preamble, on the libraries beside the binary) and `manifest` (the manifests under `examples`,
-//! their diagnostics drawn, and their text as a lock file). The same seed gives the same inputs.
+//! Targets are `image` (ELF reader and preamble, on the libraries beside the binary), `manifest` (the manifests under `examples`,
+//! their diagnostics drawn, and their text as a lock file), and files that a run reads again: `checkpoint`, `recording`. The same seed
+//! gives the same inputs.
+
+#[path = "fuzz/state.rs"]
+mod state;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,13 +29,16 @@ fn main() -> ExitCode {
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(otherwise)
     };
     let (minutes, seed) = (number("--minutes", 1), number("--seed", 1));
-    let (corpus, target): (Vec<Vec<u8>>, Target) = match arguments.first().map(String::as_str) {
-        Some("image") => (files(&beside(), is_library_name), image),
-        Some("manifest") => {
-            (files(Path::new("examples"), |path| path.extension().is_some_and(|end| end == "toml")), manifest)
+    let name = arguments.first().map(String::as_str).unwrap_or_default();
+    let reader = state::READERS.iter().find(|reader| reader.name == name);
+    let (corpus, target): (Vec<Vec<u8>>, &Target) = match (name, reader) {
+        ("image", _) => (files(&beside(), is_library_name), &image),
+        ("manifest", _) => {
+            (files(Path::new("examples"), |path| path.extension().is_some_and(|end| end == "toml")), &manifest)
         }
+        (_, Some(reader)) => (vec![(reader.whole)()], &|input| reader.look(input)),
         _ => {
-            eprintln!("usage: fuzz image|manifest [--minutes N] [--seed N]");
+            eprintln!("usage: fuzz image|manifest|checkpoint|recording [--minutes N] [--seed N]");
             return ExitCode::from(2);
         }
     };
@@ -40,20 +47,20 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     std::panic::set_hook(Box::new(|_| {}));
-    run(&arguments[0], &corpus, target, Duration::from_secs(minutes * 60), seed)
+    run(name, &corpus, target, Duration::from_secs(minutes * 60), seed)
 }
 
 /// Reads an input; true when it was taken.
-type Target = fn(&[u8]) -> bool;
+type Target = dyn Fn(&[u8]) -> bool;
 
-fn run(name: &str, corpus: &[Vec<u8>], target: Target, time: Duration, seed: u64) -> ExitCode {
+fn run(name: &str, corpus: &[Vec<u8>], target: &Target, time: Duration, seed: u64) -> ExitCode {
     let (started, mut dice) = (Instant::now(), Dice(seed));
     let (mut rounds, mut taken, mut bad) = (0_u64, 0_u64, 0_u64);
     while started.elapsed() < time {
         let mut input = corpus[dice.below(corpus.len() as u64) as usize].clone();
         // Most of a library is code, which nobody reads: many damages to one copy of it, undone one by one.
         for _ in 0..64 {
-            let before = dice.damage(&mut input, corpus, name == "image");
+            let before = dice.damage(&mut input, corpus, name);
             let begun = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
             rounds += 1;
@@ -147,8 +154,42 @@ impl Dice {
         (z ^ (z >> 31)) % n.max(1)
     }
 
-    fn damage(&mut self, input: &mut Vec<u8>, corpus: &[Vec<u8>], is_image: bool) -> Before {
-        if is_image { self.damage_image(input) } else { self.damage_text(input, corpus) }
+    fn damage(&mut self, input: &mut Vec<u8>, corpus: &[Vec<u8>], name: &str) -> Before {
+        match name {
+            "image" => self.damage_image(input),
+            "manifest" => self.damage_text(input, corpus),
+            // Numbers, and the names and shapes between them.
+            _ if self.below(3) == 0 => self.damage_text(input, corpus),
+            _ => self.damage_number(input),
+        }
+    }
+
+    /// A number anywhere; sometimes a single bit.
+    fn damage_number(&mut self, input: &mut Vec<u8>) -> Before {
+        let all = input.clone();
+        let at = self.below(input.len() as u64) as usize;
+        if self.below(4) == 0 {
+            input[at] ^= 1 << self.below(8);
+            return Before::All(all);
+        }
+        let width = [1, 2, 4, 8][self.below(4) as usize].min(input.len() - at);
+        let value = self.number(input.len() as u64);
+        input[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        Before::All(all)
+    }
+
+    /// One that readers of sizes stumble over.
+    fn number(&mut self, len: u64) -> u64 {
+        match self.below(8) {
+            0 => 0,
+            1 => u64::MAX,
+            2 => len,
+            3 => len.wrapping_sub(self.below(64)),
+            4 => 1 << self.below(64),
+            5 => (1_u64 << self.below(64)).wrapping_sub(1),
+            6 => self.below(256),
+            _ => self.below(u64::MAX),
+        }
     }
 
     /// A number in the tables at both ends of the file, which all the rest is found by; sometimes the length.
@@ -167,16 +208,7 @@ impl Dice {
             _ => self.below(len - 8),
         } as usize;
         let width = [1, 2, 4, 8][self.below(4) as usize];
-        let value = match self.below(8) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => len,
-            3 => len.wrapping_sub(self.below(64)),
-            4 => 1 << self.below(64),
-            5 => (1_u64 << self.below(64)).wrapping_sub(1),
-            6 => self.below(256),
-            _ => self.below(u64::MAX),
-        };
+        let value = self.number(len);
         let before = input[at..at + width].to_vec();
         input[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         Before::Bytes(at, before)

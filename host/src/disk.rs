@@ -1,8 +1,62 @@
 //! Files that are whole under their names, whenever the process or the machine ends.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+/// A file that is being written beside its place. It has its name when it is whole; dropped before, nothing is left of it.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    path: PathBuf,
+    beside: PathBuf,
+    file: File,
+    has_name: bool,
+}
+
+impl Beside {
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn create(path: &Path) -> io::Result<Beside> {
+        let beside = beside(path);
+        let file = File::create(&beside)?;
+        Ok(Beside { path: path.to_owned(), beside, file, has_name: false })
+    }
+
+    /// Brings it to the disk and gives it its name, in place of a file that has it.
+    ///
+    /// # Errors
+    /// What the system says; an old file stays as it was.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.name()?;
+        self.path.parent().map_or(Ok(()), sync_folder)
+    }
+
+    fn name(&mut self) -> io::Result<()> {
+        fs::rename(&self.beside, &self.path)?;
+        self.has_name = true;
+        Ok(())
+    }
+}
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.has_name {
+            // What was written of it takes room that the disk may not have. Nobody is helped by a second error.
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
+}
 
 /// Writes a file beside, brings it to the disk, and gives it its name, in place of one that has it. Where that fails nothing
 /// is left beside, and the old file stays as it was.
@@ -10,11 +64,9 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// What the system says.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    place(path, |file| {
-        write(file)?;
-        file.sync_all()
-    })?;
-    path.parent().map_or(Ok(()), sync_folder)
+    let mut beside = Beside::create(path)?;
+    write(&mut beside.file)?;
+    beside.finish()
 }
 
 /// As [`replace`], for what a run can make again: the system brings it to the disk when it likes.
@@ -22,17 +74,13 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<(
 /// # Errors
 /// What the system says.
 pub(crate) fn place(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let beside = beside(path);
-    let made = File::create(&beside).and_then(|mut file| write(&mut file)).and_then(|()| fs::rename(&beside, path));
-    if made.is_err() {
-        // What was written of it takes room that the disk may not have. Nobody is helped by a second error.
-        let _ = fs::remove_file(&beside);
-    }
-    made
+    let mut beside = Beside::create(path)?;
+    write(&mut beside.file)?;
+    beside.name()
 }
 
 /// The name of a file that is not whole yet.
-pub(crate) fn beside(path: &Path) -> PathBuf {
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)
@@ -50,7 +98,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn replace_that_fails_leaves_the_old_file_and_nothing_beside() {

@@ -5,7 +5,10 @@ mod support;
 
 use candle_core::{Device, Tensor};
 use serde_json::Value;
+use stillhouse_plugin::desc::Kind;
 use support::lab::{DIGITS, DISTIL, Lab, Weights, plugin};
+use support::made::PLUGINS;
+use support::plugins;
 use support::shipped::{LOSSES, SHIPPED, body, term};
 
 /// Pictures of 4x4 in two classes; the first training sample has a value that is no number.
@@ -201,4 +204,59 @@ fn pieces_are_refused_or_make_no_difference() {
     }
     let wanted = ["cc", "crd", "crkd_mmd", "dist", "pkd", "pkt", "rkd_angle", "rkd_distance", "sp"];
     assert_eq!(coupled, wanted);
+}
+
+/// The same of connectors: those that normalise by the statistics of a batch refuse pieces, and say which setting would mend it; with the
+/// others any number of pieces gives the same update.
+#[test]
+fn pieces_through_connectors_are_refused_or_make_no_difference() {
+    let lab = Lab::with(SHIPPED.map(plugin));
+    let rest = "freeze = [\"bn1\", \"**.bn1\", \"**.bn2\", \"**.downsample.1\"]\n";
+    let registry = plugins(PLUGINS);
+    let all = registry.components().iter().filter(|component| component.desc.kind == Kind::Connector);
+    let mut refused = vec![];
+    for name in all.map(|component| component.desc.name.as_str()) {
+        let pieces = |connector: &str, count: usize| {
+            let settings = format!("student = \"layer2\", teacher = \"layer2\", connector = {connector}");
+            let text = body("auto", 1, &format!("{}{rest}accumulate = {count}\n", term("method", "l1", &settings)));
+            let text = text.replace("limit = 256", "limit = 32").replace("weight = 1e-6", "weight = 1.0");
+            let (teacher, student) = text.split_once("[stage.distil]").expect("a stage");
+            let student = student.replace("batch = 32", &format!("batch = {}", 32 / count));
+            let student = student.replace("{ kind = \"adam\", lr = 3e-3 }", "{ kind = \"sgd\", lr = 0.1 }");
+            format!("{teacher}[stage.distil]{student}")
+        };
+        let usual = match name {
+            // A map of another size or width first.
+            "pool_to" | "ft_encoder" => format!("[\"{name}\", \"linear\"]"),
+            "ft_decoder" => "[\"ft_decoder\"]".to_owned(),
+            _ => format!("\"{name}\""),
+        };
+        let found = lab.check(&pieces(&usual, 2));
+        let messages: Vec<&str> = found.iter().filter_map(|one: &Value| one["message"].as_str()).collect();
+        let is_refused = messages
+            .iter()
+            .any(|text| text.ends_with("normalises by the statistics of a batch, so batches cannot be accumulated"));
+        let taken = if is_refused {
+            refused.push(name);
+            let without = format!("{{ use = \"{name}\", batch_norm = false }}");
+            if name == "ft_encoder" { format!("[{without}, \"linear\"]") } else { without }
+        } else {
+            assert!(messages.is_empty(), "{name}: {messages:?}");
+            usual
+        };
+        let [one, two, eight] = [1, 2, 8].map(|count| {
+            let run = format!("{name}{count}");
+            lab.run(&run, &pieces(&taken, count)).table();
+            assert_eq!(lab.epochs(&run, "distil")[0]["step"], 1, "{name}");
+            lab.checkpoint(&run)
+        });
+        for other in [&two, &eight] {
+            for part in ["model/student/", "part/distil/with/"] {
+                let distance = one.under(part).distance(&other.under(part));
+                assert!(distance < 2e-5, "{name}, {part}: {distance}");
+            }
+        }
+    }
+    refused.sort_unstable();
+    assert_eq!(refused, ["conv_regressor", "ft_encoder"]);
 }

@@ -1,11 +1,12 @@
 //! `stillhouse check`.
 
-use super::load::{open, plan_seed};
+use super::explain::explain;
+use super::load::{Wrong, open, plan_seed};
+use super::preflight::{self, Estimate};
 use super::{ManifestArgs, WRONG, show};
-use crate::exec::Executor;
 use crate::manifest::{Diagnostics, Place, Severity, Sources, wants_color};
 use crate::report::tell;
-use crate::train::{BoundPort, BoundTerm, RunPlan, Setup, StagePlan};
+use crate::train::{BoundPort, BoundTerm, Depth, Preflight, RunPlan, Setup, StagePlan};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -17,28 +18,43 @@ pub(super) struct Args {
     /// Print findings as JSON.
     #[arg(long)]
     json: bool,
-    /// Print every layer of every model: its shape, and what runs it.
+    /// Print who taps what, connectors, groups of parameters, and every layer of every model: its shape, and what runs it.
     #[arg(long)]
     explain: bool,
+    /// Trace shapes alone: without a step of every stage, and without estimates.
+    #[arg(long)]
+    no_preflight: bool,
+}
+
+/// A manifest that is fine.
+struct Fine {
+    setup: Setup,
+    plan: RunPlan,
+    found: Diagnostics,
+    tried: Option<(Preflight, Estimate)>,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let result = open(&args.manifest).and_then(|setup| {
-        let seed = setup.manifest.run.seeds.first().copied().unwrap_or_default();
-        let (plan, found) = plan_seed(&setup, seed)?;
-        Ok((plan, found, setup))
-    });
-    match result {
-        Ok((plan, found, setup)) => {
+    match look(args) {
+        Ok(Fine { setup, plan, found, tried }) => {
             let sources = &setup.sources;
             if args.json {
-                return show(&format!("{:#}\n", json!({ "ok": true, "findings": findings(&found, sources) })));
+                let estimate = tried.map(|(tried, estimate)| {
+                    let Estimate { seconds, memory, disk, .. } = estimate;
+                    json!({ "seconds": seconds, "memory": memory, "disk": disk, "notes": tried.notes })
+                });
+                let told = json!({ "ok": true, "findings": findings(&found, sources), "estimate": estimate });
+                return show(&format!("{told:#}\n"));
             }
             if !found.is_empty() {
                 tell(&format!("{}\n", found.render(sources, wants_color())));
             }
-            let layers = if args.explain { explain(&plan) } else { String::new() };
-            show(&format!("{}{layers}", describe(&plan, &setup)))
+            let layers = if args.explain { explain(&plan, &setup) } else { String::new() };
+            let tried = tried.map_or(String::new(), |(tried, estimate)| {
+                let notes: String = tried.notes.iter().map(|note| format!("note: {note}\n")).collect();
+                format!("\n{notes}{}", estimate.text())
+            });
+            show(&format!("{}{layers}{tried}", describe(&plan, &setup)))
         }
         Err(wrong) => {
             if args.json {
@@ -50,6 +66,28 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 wrong.print();
             }
             ExitCode::from(WRONG)
+        }
+    }
+}
+
+/// Plans the run of the first seed and takes every stage through a step.
+fn look(args: &Args) -> Result<Fine, Box<Wrong>> {
+    let setup = open(&args.manifest)?;
+    let seed = setup.manifest.run.seeds.first().copied().unwrap_or_default();
+    let (plan, found) = plan_seed(&setup, seed)?;
+    let try_all = || {
+        preflight::writable(&setup)?;
+        preflight::room(&setup, &plan, false)?;
+        let tried = preflight::steps(&setup, &plan, Depth::Timed)?;
+        let estimate = Estimate::of(&setup, &plan, &tried);
+        Ok((tried, estimate))
+    };
+    match (!args.no_preflight).then(try_all).transpose() {
+        Ok(tried) => Ok(Fine { setup, plan, found, tried }),
+        Err(wrong) => {
+            let mut all = found;
+            all.push(wrong);
+            Err(Wrong::new(all, setup.sources.clone()))
         }
     }
 }
@@ -85,25 +123,6 @@ fn describe(plan: &RunPlan, setup: &Setup) -> String {
     let mut text = String::from("the manifest is fine; it runs\n");
     for stage in &plan.stages {
         text.push_str(&describe_stage(stage, plan, setup));
-    }
-    text
-}
-
-/// Every layer of every model, for people.
-fn explain(plan: &RunPlan) -> String {
-    let mut text = String::new();
-    for (name, model) in &plan.models {
-        let network = &model.network;
-        let fallbacks = network.fallbacks();
-        let all_by = match network.executor() {
-            Executor::Fast => "fast",
-            Executor::Candle => "candle",
-        };
-        text.push_str(&format!("\nmodel {name}: {}, {all_by} executor\n", network.graph.name));
-        for (layer, shape) in network.graph.layers.iter().zip(&network.shapes) {
-            let by = if fallbacks.contains(&layer.path.as_str()) { "candle" } else { all_by };
-            text.push_str(&format!("  {:<32} {:<20} {by}\n", layer.path, format!("{shape:?}")));
-        }
     }
     text
 }

@@ -15,7 +15,7 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    fn new(found: Diagnostics, sources: Sources) -> Box<Wrong> {
+    pub(super) fn new(found: Diagnostics, sources: Sources) -> Box<Wrong> {
         Box::new(Wrong { found, sources })
     }
 

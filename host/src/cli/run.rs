@@ -1,15 +1,17 @@
 //! `stillhouse run`.
 
 use super::load::{open, plan_seed};
+use super::preflight;
 use super::signals::Signals;
 use super::{FAILED, ManifestArgs, WRONG, print_error, repeat, show};
-use crate::manifest::{ManifestPath, wants_color};
+use crate::manifest::{Diagnostic, wants_color};
 use crate::ops::keep_inputs;
 use crate::plugin::last_words;
 use crate::receipt::{self, Made, Parts, Receipt};
-use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell, tidy};
+use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell};
 use crate::train::{
-    EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, has_checkpoint, run_seed,
+    Depth, EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, has_checkpoint,
+    run_seed,
 };
 use std::io;
 use std::path::Path;
@@ -30,6 +32,9 @@ pub(super) struct Args {
     /// before it is made.
     #[arg(long)]
     dump_inputs: bool,
+    /// Begin without trying a small step of every stage first, and without asking whether the disk has room.
+    #[arg(long)]
+    no_preflight: bool,
     /// Print the final table as JSON.
     #[arg(long)]
     json: bool,
@@ -70,6 +75,9 @@ fn train(setup: &Setup, args: &Args) -> Result<(Vec<Outcome>, Receipt), ExitCode
         Some(seed) => Some(planned(setup, *seed, args.quiet)?),
         None => None,
     };
+    if !args.no_preflight {
+        first = tried(setup, args, first)?;
+    }
     let folder = folder(setup, args)?;
     let mut parts = Parts::begin(folder.path())
         .map_err(|(path, error)| failed(&format!("{}: {error}", path.display()), &[], None))?;
@@ -90,6 +98,24 @@ fn train(setup: &Setup, args: &Args) -> Result<(Vec<Outcome>, Receipt), ExitCode
         tell(&format!("\nwritten to {}", folder.path().display()));
     }
     Ok((outcomes, receipt))
+}
+
+/// Room on the disk, and a small step of every stage, on the plan; gives one on which nothing ran yet.
+fn tried(setup: &Setup, args: &Args, plan: Option<RunPlan>) -> Result<Option<RunPlan>, ExitCode> {
+    let Some(plan) = plan else { return Ok(None) };
+    preflight::room(setup, &plan, args.resume).map_err(|found| failed_by(&found))?;
+    // What goes on has made its steps, and a call that fails is to be kept where the run is.
+    if args.resume || args.dump_inputs || setup.manifest.run.dump_inputs {
+        return Ok(Some(plan));
+    }
+    preflight::steps(setup, &plan, Depth::Small).map_err(|found| failed_by(&found))?;
+    let seed = plan.seed;
+    drop(plan);
+    planned(setup, seed, true).map(Some)
+}
+
+fn failed_by(found: &Diagnostic) -> ExitCode {
+    failed(&found.message, &found.details.notes, found.details.hint.as_deref())
 }
 
 fn planned(setup: &Setup, seed: u64, quiet: bool) -> Result<RunPlan, ExitCode> {
@@ -137,9 +163,7 @@ fn train_seed(
 }
 
 fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
-    let run = &setup.manifest.run;
-    let base = setup.sources.resolve(&ManifestPath::of(["run", "dir"]), &run.dir);
-    let path = tidy(&base.join(&run.name));
+    let path = preflight::folder(setup);
     let found = path.exists();
     if args.resume {
         check_changes(setup, args, &path)?;

@@ -1,7 +1,10 @@
 //! A data set: its parts and its classes.
 
+use std::sync::Arc;
+
+use super::damage::Damage;
 use super::error::DataError;
-use super::samples::{LABEL, MAP, Samples};
+use super::samples::{MAP, Samples};
 use super::split::stratified;
 
 /// Most classes that are counted from labels; a larger label is taken for damage.
@@ -20,6 +23,8 @@ pub struct DataSet {
     pub test: Samples,
     /// Class names by label; `"0"`, `"1"`, ... where the source names none; empty without labels.
     pub classes: Vec<String>,
+    /// Samples that cannot be read: those that were left out when the set was opened, and those that are found later.
+    pub damage: Arc<Damage>,
 }
 
 impl DataSet {
@@ -33,6 +38,20 @@ impl DataSet {
         (train, val, test): (Samples, Option<Samples>, Samples),
         classes: Option<Vec<String>>,
     ) -> Result<Self, DataError> {
+        Self::checked(name, (train, val, test), classes, &Damage::stop())
+    }
+
+    /// Likewise, but samples whose label names no class may be left out.
+    pub(crate) fn checked(
+        name: &str,
+        (train, val, test): (Samples, Option<Samples>, Samples),
+        classes: Option<Vec<String>>,
+        damage: &Damage,
+    ) -> Result<Self, DataError> {
+        let bound = classes.as_ref().map_or(MOST_CLASSES, |classes| classes.len() as i64);
+        let labelled = |part, samples| labelled(part, samples, bound, damage);
+        let (train, test) = (labelled("train", train)?, labelled("test", test)?);
+        let val = val.map(|val| labelled("val", val)).transpose()?;
         let parts: Vec<(&'static str, &Samples)> =
             [("train", Some(&train)), ("val", val.as_ref()), ("test", Some(&test))]
                 .into_iter()
@@ -41,8 +60,8 @@ impl DataSet {
         for &(part, samples) in &parts {
             check_part(name, part, samples, &train)?;
         }
-        let classes = named_classes(&parts, classes)?;
-        Ok(Self { name: name.to_owned(), train, val, test, classes })
+        let classes = named_classes(&parts, classes);
+        Ok(Self { name: name.to_owned(), train, val, test, classes, damage: Arc::default() })
     }
 
     /// What a network gives for a sample: a score for each class, or a map of so many channels; 0 where neither is known.
@@ -87,26 +106,36 @@ fn check_part(name: &str, part: &'static str, samples: &Samples, train: &Samples
     Ok(())
 }
 
-fn named_classes(parts: &[(&'static str, &Samples)], given: Option<Vec<String>>) -> Result<Vec<String>, DataError> {
-    if parts.iter().all(|(_, samples)| samples.field(LABEL).is_none()) {
-        return Ok(Vec::new());
-    }
-    let bound = given.as_ref().map_or(MOST_CLASSES, |classes| classes.len() as i64);
-    let mut largest = 0;
-    for &(part, samples) in parts {
-        for (label, &index) in samples.labels().unwrap_or_default().into_iter().zip(samples.indices()) {
-            if label < 0 || label >= bound {
-                return Err(DataError::LabelOutOfRange { part, index, got: label, classes: bound as usize });
-            }
-            largest = largest.max(label);
+/// The samples whose label names a class, `bound` of which there are.
+fn labelled(part: &'static str, samples: Samples, bound: i64, damage: &Damage) -> Result<Samples, DataError> {
+    let Some(labels) = samples.labels() else { return Ok(samples) };
+    let mut kept = Vec::with_capacity(labels.len());
+    for (position, &label) in labels.iter().enumerate() {
+        if (0..bound).contains(&label) {
+            kept.push(position);
+            continue;
         }
+        let index = samples.indices()[position];
+        let error = DataError::LabelOutOfRange { part, index, got: label, classes: bound as usize };
+        damage.note(format!("{part} {index}"), error)?;
     }
-    Ok(given.unwrap_or_else(|| (0..=largest).map(|label| label.to_string()).collect()))
+    Ok(if kept.len() == labels.len() { samples } else { samples.select(&kept) })
+}
+
+fn named_classes(parts: &[(&'static str, &Samples)], given: Option<Vec<String>>) -> Vec<String> {
+    let labels = parts.iter().filter_map(|(_, samples)| samples.labels()).flatten();
+    let largest = labels.max();
+    match (largest, given) {
+        (None, _) => Vec::new(),
+        (Some(_), Some(given)) => given,
+        (Some(largest), None) => (0..=largest).map(|label| label.to_string()).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::field::{Field, Values};
+    use super::super::samples::LABEL;
     use super::*;
 
     fn labelled(labels: Vec<i64>) -> Samples {

@@ -338,6 +338,29 @@ pub enum DataError {
         /// The data set.
         name: String,
     },
+    /// A sample that cannot be read and is to be left out: whoever serves it goes on without it.
+    #[error("sample {row} cannot be read and is left out")]
+    LeftOut {
+        /// Its row.
+        row: usize,
+    },
+    /// More samples are damaged than may be left out.
+    #[error(
+        "more samples are damaged than `damaged` allows\n  allowed: {limit}\n  the next: {last}\n\n\
+         hint: mend or remove them, or allow more"
+    )]
+    TooManyDamaged {
+        /// How many may be left out.
+        limit: u64,
+        /// What is wrong with one more.
+        last: String,
+    },
+    /// Nothing is left of a batch.
+    #[error("no sample of batch {batch} can be read\n\nhint: mend the data, or use a larger `batch`")]
+    NothingLeft {
+        /// The batch, counted from 0 in its epoch.
+        batch: usize,
+    },
     /// A thread that makes batches panicked: a bug of the host.
     #[error(
         "batch {batch} could not be made: a loader thread panicked\n  cause: {cause}\n\n\

@@ -14,20 +14,33 @@ pub enum Values {
     F32(Vec<f32>),
     /// Integers: labels and counts.
     I64(Vec<i64>),
-    /// Floats that are made when they are asked for.
+    /// Floats that are made, or bytes and floats that are read, when they are asked for.
     Made(Made),
 }
 
-/// Samples that are made rather than kept. The same row gives the same values, from any thread.
+/// Samples that are made or read rather than kept. The same row gives the same values, from any thread.
 pub trait Rows: fmt::Debug + Send + Sync {
     /// Number of samples.
     fn rows(&self) -> usize;
 
-    /// Appends the values of a sample, as floats.
-    fn push(&self, row: usize, out: &mut Vec<f32>);
+    /// Appends the values of a sample, as floats: bytes divided by `unit`, floats as they are.
+    ///
+    /// # Errors
+    /// The sample cannot be read; [`DataError::LeftOut`] where it is to be left out.
+    fn push(&self, row: usize, unit: f32, out: &mut Vec<f32>) -> Result<(), DataError>;
+
+    /// Whether the samples are bytes.
+    fn are_bytes(&self) -> bool {
+        false
+    }
+
+    /// Whether they come from a file each time, so that more threads are of use.
+    fn are_read(&self) -> bool {
+        false
+    }
 }
 
-/// Values of samples that are made.
+/// Values of samples that are made, or read from a file.
 #[derive(Clone, Debug)]
 pub struct Made {
     rows: Arc<dyn Rows>,
@@ -124,14 +137,32 @@ impl Field {
 
     /// Appends one sample as floats: bytes divided by `unit` (255 for pictures and clips), the rest
     /// as they are.
-    pub(crate) fn push_f32(&self, row: usize, unit: f32, out: &mut Vec<f32>) {
+    ///
+    /// # Errors
+    /// A sample that is read when it is asked for, and cannot be.
+    pub(crate) fn push_f32(&self, row: usize, unit: f32, out: &mut Vec<f32>) -> Result<(), DataError> {
         let range = row * self.size..(row + 1) * self.size;
         match &self.values {
             Values::U8(values) => out.extend(values[range].iter().map(|&value| f32::from(value) / unit)),
             Values::F32(values) => out.extend_from_slice(&values[range]),
-            Values::Made(made) => made.rows.push(row, out),
+            Values::Made(made) => return made.rows.push(row, unit, out),
             Values::I64(values) => out.extend(values[range].iter().map(|&value| value as f32)),
         }
+        Ok(())
+    }
+
+    /// Whether the values are bytes, kept or read.
+    pub(crate) fn are_bytes(&self) -> bool {
+        match &self.values {
+            Values::U8(_) => true,
+            Values::Made(made) => made.rows.are_bytes(),
+            _ => false,
+        }
+    }
+
+    /// Whether samples come from a file each time.
+    pub(crate) fn are_read(&self) -> bool {
+        matches!(&self.values, Values::Made(made) if made.rows.are_read())
     }
 }
 

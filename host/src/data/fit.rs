@@ -43,9 +43,10 @@ impl Fit {
     /// maps, which would no longer lie over their pictures).
     pub fn apply(self, set: DataSet) -> Result<DataSet, DataError> {
         let part = |samples: &Samples| self.part(samples);
-        let DataSet { name, train, val, test, classes } = set;
+        let DataSet { name, train, val, test, classes, damage } = set;
         let parts = (part(&train)?, val.as_ref().map(part).transpose()?, part(&test)?);
-        DataSet::new(&name, parts, Some(classes).filter(|classes| !classes.is_empty()))
+        let set = DataSet::new(&name, parts, Some(classes).filter(|classes| !classes.is_empty()))?;
+        Ok(DataSet { damage, ..set })
     }
 
     fn part(self, samples: &Samples) -> Result<Samples, DataError> {
@@ -100,9 +101,9 @@ impl Rows for Fitted {
         self.source.rows()
     }
 
-    fn push(&self, row: usize, out: &mut Vec<f32>) {
+    fn push(&self, row: usize, _unit: f32, out: &mut Vec<f32>) -> Result<(), DataError> {
         let mut sample = Vec::with_capacity(self.source.size());
-        self.source.push_f32(row, self.unit, &mut sample);
+        self.source.push_f32(row, self.unit, &mut sample)?;
         let ([top, left], [height, width]) = (self.start, self.crop);
         for plane in sample.chunks_exact(self.layout.plane()) {
             let rows = plane.chunks_exact(self.layout.width).skip(top).take(height);
@@ -112,6 +113,11 @@ impl Rows for Fitted {
                 None => out.extend(middle),
             }
         }
+        Ok(())
+    }
+
+    fn are_read(&self) -> bool {
+        self.source.are_read()
     }
 }
 
@@ -129,7 +135,7 @@ mod tests {
     fn floats(samples: &Samples) -> (Vec<usize>, Vec<f32>) {
         let (_, field) = samples.main_field().unwrap();
         let mut values = vec![];
-        (0..field.rows()).for_each(|row| field.push_f32(row, 255.0, &mut values));
+        (0..field.rows()).for_each(|row| field.push_f32(row, 255.0, &mut values).unwrap());
         (field.shape().to_vec(), values)
     }
 

@@ -36,7 +36,7 @@ pub struct LoaderSpec {
     pub augment: Vec<Augment>,
     /// Augmentations of a sample, of which each epoch draws one, > 0; a new one each epoch when not given.
     pub variants: Option<usize>,
-    /// Threads that make batches; 0 makes them when they are asked for.
+    /// Threads that make batches, more where samples come from files each time; 0 makes them when they are asked for.
     pub workers: usize,
     /// Batches that each thread keeps ready, > 0.
     pub prefetch: usize,
@@ -67,7 +67,8 @@ impl LoaderSpec {
 ///
 /// What it serves follows from the samples and the spec alone, whatever `workers` and `prefetch`
 /// are: the order from (`shuffle`, `epoch`), the augmentation of a sample from (`seed`, `epoch`,
-/// the sample's index), by way of `variants` where there are some. It may be dropped at any time. After an error it ends.
+/// the sample's index), by way of `variants` where there are some. It may be dropped at any time. After an error it ends. A batch is
+/// without the samples that are left out, since they cannot be read.
 ///
 /// # Example
 /// ```
@@ -100,7 +101,12 @@ impl Loader {
             RngKey::new(seed, "shuffle").at(spec.epoch).shuffle(&mut order);
         }
         let count = batches(samples.len(), spec.batch, spec.drop_last);
-        let (start, workers, ahead) = (spec.start.min(count), spec.workers, spec.prefetch);
+        // Files are read and decoded by as many threads as compute.
+        let workers = match spec.workers {
+            workers if workers > 0 && samples.are_read() => workers.max(rayon::current_num_threads()),
+            workers => workers,
+        };
+        let (start, ahead) = (spec.start.min(count), spec.prefetch);
         let recipe = Recipe::new(samples.clone(), spec, order)?;
         let make = Arc::new(move |number| recipe.batch(number));
         Ok(Self { batches: Prefetch::new(make, start, count, workers, ahead) })

@@ -15,6 +15,7 @@
 
 mod augment;
 mod batch;
+mod damage;
 mod dataset;
 mod digest;
 mod error;
@@ -25,6 +26,7 @@ mod layout;
 mod loader;
 mod next_map;
 mod prefetch;
+mod reading;
 mod recipe;
 mod resize;
 mod rng;
@@ -37,13 +39,15 @@ mod view;
 
 pub use augment::Augment;
 pub use batch::{Array, ArrayValues, Batch};
+pub use damage::Damage;
 pub use dataset::DataSet;
 pub use error::DataError;
 pub use field::{Field, Made, Rows, Values};
 pub use fit::Fit;
-pub use formats::{FORMATS, PRESETS, open};
+pub use formats::{FORMATS, PRESETS, open, open_as};
 pub use loader::{Loader, LoaderSpec, batches};
 pub use next_map::NextMap;
+pub use reading::Reading;
 pub use resize::Filter;
 pub use rng::{Rng, RngKey};
 pub use samples::{FIXATIONS, FRAMES, IMAGE, INDEX, LABEL, MAP, STILL, Samples, VIEW_PREFIX};

@@ -40,9 +40,10 @@ impl NextMap {
             return invalid("above", above.to_string(), "a finite number");
         }
         let part = |samples: &Samples| self.part(samples);
-        let DataSet { name, train, val, test, classes } = set;
+        let DataSet { name, train, val, test, classes, damage } = set;
         let parts = (part(&train)?, val.as_ref().map(part).transpose()?, part(&test)?);
-        DataSet::new(&name, parts, Some(classes).filter(|classes| !classes.is_empty()))
+        let set = DataSet::new(&name, parts, Some(classes).filter(|classes| !classes.is_empty()))?;
+        Ok(DataSet { damage, ..set })
     }
 
     fn part(self, samples: &Samples) -> Result<Samples, DataError> {
@@ -85,12 +86,17 @@ impl Rows for Cut {
         self.clips.rows()
     }
 
-    fn push(&self, row: usize, out: &mut Vec<f32>) {
+    fn push(&self, row: usize, _unit: f32, out: &mut Vec<f32>) -> Result<(), DataError> {
         let mut clip = Vec::with_capacity(self.clips.size());
-        self.clips.push_f32(row, unit(FRAMES), &mut clip);
+        self.clips.push_f32(row, unit(FRAMES), &mut clip)?;
         let frame = self.clips.size() / self.clips.shape()[0];
         let cut = &clip[self.first * frame..(self.first + self.frames) * frame];
         out.extend(cut.iter().map(|value| self.above.map_or(*value, |above| f32::from(u8::from(*value > above)))));
+        Ok(())
+    }
+
+    fn are_read(&self) -> bool {
+        self.clips.are_read()
     }
 }
 
@@ -112,7 +118,7 @@ mod tests {
     fn floats(samples: &Samples, name: &str) -> (Vec<usize>, Vec<f32>) {
         let field = samples.field(name).unwrap();
         let mut values = vec![];
-        (0..field.rows()).for_each(|row| field.push_f32(row, 1.0, &mut values));
+        (0..field.rows()).for_each(|row| field.push_f32(row, 1.0, &mut values).expect("is in memory"));
         (field.shape().to_vec(), values)
     }
 

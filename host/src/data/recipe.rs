@@ -71,7 +71,7 @@ impl Recipe {
 
     /// Batch `number`, counted from 0.
     pub(crate) fn batch(&self, number: usize) -> Result<Batch, DataError> {
-        let rows: Vec<usize> = self
+        let mut rows: Vec<usize> = self
             .order
             .chunks(self.batch)
             .nth(number)
@@ -79,16 +79,28 @@ impl Recipe {
             .iter()
             .map(|&position| self.samples.indices()[position])
             .collect();
+        let full = !rows.is_empty();
+        loop {
+            match self.of_rows(&rows) {
+                // Begun again without it.
+                Err(DataError::LeftOut { row }) => rows.retain(|other| *other != row),
+                Ok(_) if full && rows.is_empty() => return Err(DataError::NothingLeft { batch: number }),
+                made => return made,
+            }
+        }
+    }
+
+    fn of_rows(&self, rows: &[usize]) -> Result<Batch, DataError> {
         let mut fields = IndexMap::new();
         for source in &self.sources {
-            self.render(source, &rows, &mut fields)?;
+            self.render(source, rows, &mut fields)?;
         }
         for name in &self.raw {
-            fields.insert(name.clone(), raw(name, self.samples.require("loader", name)?, &rows));
+            fields.insert(name.clone(), raw(name, self.samples.require("loader", name)?, rows)?);
         }
         let index = ArrayValues::I64(rows.iter().map(|&row| row as i64).collect());
         fields.insert(INDEX.to_owned(), Array { shape: vec![rows.len()], values: index });
-        Ok(Batch { index: rows, fields })
+        Ok(Batch { index: rows.to_vec(), fields })
     }
 
     /// Adds the views of one source.
@@ -99,7 +111,7 @@ impl Recipe {
         let (mut clean, mut augmented) = (Vec::new(), Vec::new());
         for &row in rows {
             clean.clear();
-            field.push_f32(row, unit(&source.field), &mut clean);
+            field.push_f32(row, unit(&source.field), &mut clean)?;
             if augmenting {
                 augmented.clone_from(&clean);
                 apply(&self.draw(row), source.main, &mut augmented, &source.layout);
@@ -194,7 +206,7 @@ fn check_augments(source: &Source, augments: &[Augment], main: Option<&Layout>) 
 }
 
 /// A field as it is: bytes and floats as floats, integers as integers.
-fn raw(name: &str, field: &Field, rows: &[usize]) -> Array {
+fn raw(name: &str, field: &Field, rows: &[usize]) -> Result<Array, DataError> {
     let mut shape = vec![rows.len()];
     shape.extend(field.shape());
     let size = field.size();
@@ -204,9 +216,9 @@ fn raw(name: &str, field: &Field, rows: &[usize]) -> Array {
         }
         _ => {
             let mut out = Vec::with_capacity(rows.len() * size);
-            rows.iter().for_each(|&row| field.push_f32(row, unit(name), &mut out));
+            rows.iter().try_for_each(|&row| field.push_f32(row, unit(name), &mut out))?;
             ArrayValues::F32(out)
         }
     };
-    Array { shape, values }
+    Ok(Array { shape, values })
 }

@@ -1,6 +1,6 @@
 //! Samples in memory: named fields, and the rows of them that make a part.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 
@@ -31,6 +31,8 @@ pub const VIEW_PREFIX: &str = "view.";
 pub struct Samples {
     fields: Arc<IndexMap<String, Field>>,
     rows: Arc<[usize]>,
+    /// Mean and deviation of every channel, once somebody asked: samples that are read take long.
+    pub(super) statistics: Arc<OnceLock<(Vec<f32>, Vec<f32>)>>,
 }
 
 impl Samples {
@@ -59,7 +61,7 @@ impl Samples {
                 });
             }
         }
-        Ok(Self { fields: Arc::new(fields), rows: (0..rows).collect() })
+        Ok(Self { fields: Arc::new(fields), rows: (0..rows).collect(), statistics: Arc::default() })
     }
 
     /// Number of samples.
@@ -110,7 +112,12 @@ impl Samples {
     /// The samples at `positions` (in `0..len`, those beyond are left out), with their indices.
     pub fn select(&self, positions: &[usize]) -> Self {
         let rows = positions.iter().filter_map(|&position| self.rows.get(position).copied()).collect();
-        Self { fields: Arc::clone(&self.fields), rows }
+        Self { fields: Arc::clone(&self.fields), rows, statistics: Arc::default() }
+    }
+
+    /// Whether samples come from files each time they are asked for.
+    pub(crate) fn are_read(&self) -> bool {
+        self.fields.values().any(Field::are_read)
     }
 
     /// `field` or `UnknownField`, with `subject` as the one who asks.

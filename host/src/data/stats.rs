@@ -1,10 +1,15 @@
 //! Mean and deviation of a part, channel by channel: what its views are normalised by when nothing
 //! else is said.
 
+use rayon::prelude::*;
+
 use super::error::DataError;
 use super::field::Values;
 use super::layout::Layout;
 use super::samples::{Samples, unit};
+
+/// Samples that are made at once.
+const CHUNK: usize = 64;
 
 /// Mean and (population) standard deviation of every channel of `image` or `frames`, over samples,
 /// time and pixels.
@@ -18,6 +23,14 @@ use super::samples::{Samples, unit};
 /// # Errors
 /// `UnknownField` (neither field), `EmptyPart`.
 pub fn channel_stats(samples: &Samples) -> Result<(Vec<f32>, Vec<f32>), DataError> {
+    if let Some(known) = samples.statistics.get() {
+        return Ok(known.clone());
+    }
+    let found = measured(samples)?;
+    Ok(samples.statistics.get_or_init(|| found).clone())
+}
+
+fn measured(samples: &Samples) -> Result<(Vec<f32>, Vec<f32>), DataError> {
     let Some((name, field)) = samples.main_field() else {
         return samples.require("channel_stats", "image").map(|_| Default::default());
     };
@@ -26,21 +39,31 @@ pub fn channel_stats(samples: &Samples) -> Result<(Vec<f32>, Vec<f32>), DataErro
         return Err(DataError::EmptyPart { name: name.to_owned(), part: "train", hint });
     }
     let layout = Layout::of(name, field.shape())?;
-    let (mut sums, mut made) = (vec![Sums::default(); layout.channels], vec![]);
+    let mut sums = vec![Sums::default(); layout.channels];
+    // What is made or read is so in parallel, some of it at a time, and added up in order.
+    let made = |&row: &usize| {
+        let mut values = Vec::with_capacity(field.size());
+        field.push_f32(row, 1.0, &mut values).map(|()| values)
+    };
+    for rows in samples.indices().chunks(CHUNK).filter(|_| matches!(field.values(), Values::Made(_))) {
+        let all: Vec<_> = rows.par_iter().map(made).collect();
+        for values in all {
+            match values {
+                Ok(values) => add(&mut sums, &values, &layout),
+                Err(DataError::LeftOut { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
     for &row in samples.indices() {
         let range = row * field.size()..(row + 1) * field.size();
         match field.values() {
             Values::U8(values) => add(&mut sums, &values[range], &layout),
             Values::F32(values) => add(&mut sums, &values[range], &layout),
-            Values::Made(_) => {
-                made.clear();
-                field.push_f32(row, 1.0, &mut made);
-                add(&mut sums, &made, &layout);
-            }
-            Values::I64(_) => {}
+            Values::Made(_) | Values::I64(_) => {}
         }
     }
-    let scale = if matches!(field.values(), Values::U8(_)) { f64::from(unit(name)) } else { 1.0 };
+    let scale = if field.are_bytes() { f64::from(unit(name)) } else { 1.0 };
     Ok(sums.iter().map(|sums| sums.finish(scale)).unzip())
 }
 

@@ -71,6 +71,16 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// A point as a tap names it.
+    pub fn name_of(&self, point: &Source) -> String {
+        let path = |index: &usize| self.layers.get(*index).map_or("", |layer| layer.path.as_str());
+        match point {
+            Source::Input => "input".to_owned(),
+            Source::Layer(index) => path(index).to_owned(),
+            Source::Value(index, name) => format!("{}.{name}", path(index)),
+        }
+    }
+
     /// The point at a tap `path` or `path:in`; `None` when there is none.
     pub fn tap(&self, tap: &str) -> Option<Source> {
         let (path, of_input) = match tap.strip_suffix(":in") {

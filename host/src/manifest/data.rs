@@ -29,6 +29,15 @@ pub struct Data {
     /// Keep the first so many test samples.
     #[schemars(range(min = 1))]
     pub test_limit: Option<usize>,
+    /// Whether samples stay in their files until a batch asks for them; unless written, where they would fill more than a quarter of the
+    /// memory. For folders of pictures and IDX files that are not packed.
+    pub stream: Option<bool>,
+    /// Megabytes of decoded pictures that are kept all the same.
+    #[serde(default = "cache_mb")]
+    pub cache_mb: usize,
+    /// What happens at a sample that cannot be read: a picture that does not decode, a label that names no class.
+    #[serde(default)]
+    pub damaged: Damaged,
 }
 
 impl Data {
@@ -36,6 +45,21 @@ impl Data {
     pub fn format_and_path(&self) -> Option<(&str, &str)> {
         self.use_.split_once(':')
     }
+}
+
+fn cache_mb() -> usize {
+    64
+}
+
+/// What happens at a sample that cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Damaged {
+    /// The run ends with an error.
+    #[default]
+    Stop,
+    /// The sample is left out and counted; at most so many of the set.
+    Skip(u64),
 }
 
 /// The form that pictures and clips of a set are brought to when they are read, so that a model can see sets of different sizes.

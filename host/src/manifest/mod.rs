@@ -60,7 +60,7 @@ mod weight;
 
 pub use cache::{Cache, Keep, Numbers};
 pub use checkpoint::{Checkpoint, Every};
-pub use data::{Augment, Data, Filter, Fit, NextMap, Size, Split, View};
+pub use data::{Augment, Damaged, Data, Filter, Fit, NextMap, Size, Split, View};
 pub use diagnostic::{Details, Diagnostic, Diagnostics, Place, Severity, wants_color};
 pub use document::Manifest;
 pub use duration::Duration;

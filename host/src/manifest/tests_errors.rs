@@ -345,3 +345,57 @@ fn nearest_prefers_fewer_errors_to_a_common_beginning() {
     assert_eq!(nearest("studnt", ["s", "t"]), None);
     assert_eq!(nearest("x", []), None);
 }
+
+/// A line behind `epochs = 2`, and what is said of it: the message, the column and length of what it points at, the hint.
+#[test]
+fn settings_of_checkpoints_and_steps_are_refused_at_their_place() {
+    for (line, message, [column, length], hint) in [
+        (
+            "run.checkpoint.every = 'soon'",
+            "`soon` is no time between two checkpoints; write `1 epoch`, `500 steps` or `5 minutes`",
+            [24, 6],
+            None,
+        ),
+        ("run.checkpoint.every = 5", "`every` must be a string, got an integer", [24, 1], None),
+        ("run.checkpoint.keep = 0", "`keep` must be at least 1, got 0", [23, 1], None),
+        ("run.checkpoint = '5 minutes'", "`checkpoint` must be a table, got a string", [18, 11], None),
+        (
+            "run.checkpoint.evry = '1 epoch'",
+            "unknown key `evry` in `run.checkpoint`",
+            [16, 4],
+            Some("did you mean `every`?"),
+        ),
+        (
+            "run.checkpoint_every = 3",
+            "unknown key `checkpoint_every` in `run`",
+            [5, 16],
+            Some("did you mean `checkpoint`?"),
+        ),
+        ("nonfinite = 'skipp'", "unknown value `skipp` for `nonfinite`", [13, 7], Some("known values: `stop`")),
+        ("nonfinite = { skip = -1 }", "`skip` must be at least 0, got -1", [22, 2], None),
+        (
+            "nonfinite = { skipp = 3 }",
+            "unknown key `skipp` in `stage.one.nonfinite`",
+            [15, 5],
+            Some("did you mean `skip`?"),
+        ),
+        ("nonfinite = 3", "`nonfinite` must be a string or a table, got an integer", [13, 1], None),
+        ("ema = 1.0", "`ema` must be less than 1, got 1.0", [7, 3], None),
+        ("ema = 0", "`ema` must be greater than 0, got 0", [7, 1], None),
+        ("ema = 'much'", "`ema` must be a number, got a string", [7, 6], None),
+        ("data.damaged = 'error'", "unknown value `error` for `damaged`", [16, 7], Some("known values: `stop`")),
+        ("data.damaged = { skip = 1.5 }", "`skip` must be an integer, got a number with a fraction", [25, 3], None),
+        ("data.stream = 'yes'", "`stream` must be `true` or `false`, got a string", [15, 5], None),
+        ("data.cache_mb = -1", "`cache_mb` must be at least 0, got -1", [17, 2], None),
+    ] {
+        let (text, number) = match line.starts_with("run.") || line.starts_with("data.") {
+            true => (changed("'mlp'", &format!("'mlp'\n{line}")), 4),
+            false => (changed("epochs = 2", &format!("epochs = 2\n{line}")), 8),
+        };
+        let carets = format!("{}{}", " ".repeat(column - 1), "^".repeat(length));
+        let hint = hint.map_or(String::new(), |hint| format!("\n  |\n  = hint: {hint}"));
+        let wanted =
+            format!("error: {message}\n --> m.toml:{number}:{column}\n  |\n{number} | {line}\n  | {carets}{hint}");
+        assert_eq!(problems(&text), wanted);
+    }
+}

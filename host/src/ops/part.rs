@@ -129,7 +129,7 @@ impl BoundPart {
     }
 
     /// What it was bound to.
-    pub(super) fn shown(&self) -> Vec<TracePort> {
+    pub fn shown(&self) -> Vec<TracePort> {
         self.shown.borrow().clone()
     }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 /// Keys that change nothing of what is trained: the last names of paths, or whole paths.
 const HARMLESS: &[&str] =
     &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint", "run.dump_inputs", "plugins.paths"];
+/// Keys of a data set: how it is read, and how much of it may be damaged.
+const HARMLESS_IN_DATA: &[&str] = &["stream", "cache_mb", "damaged"];
 const HARMLESS_IN_STAGES: &[&str] = &["log_every", "gradient_norms"];
 
 /// What of a manifest changed since a run began, a line for each key: `stage.distil.batch: 32, now 64`. Left out are keys that
@@ -28,6 +30,7 @@ pub fn changed_since(folder: &Path, manifest: &str, order: &[&str]) -> Vec<Strin
         let is_harmless = HARMLESS.iter().any(|key| is_at_or_in(path, key));
         let in_stage = match names.as_slice() {
             ["stage"] | [] => return true,
+            ["data", rest @ ..] if rest.iter().any(|key| HARMLESS_IN_DATA.contains(key)) => return false,
             ["stage", stage, rest @ ..] => {
                 Some((*stage, rest.last().is_some_and(|key| HARMLESS_IN_STAGES.contains(key))))
             }

@@ -67,7 +67,7 @@ pub struct Inside {
 }
 
 /// Every tensor set of a run, with its prefix.
-fn sets(run: &RunPlan) -> Vec<(String, Rc<ParamSet>)> {
+pub(super) fn sets(run: &RunPlan) -> Vec<(String, Rc<ParamSet>)> {
     let mut all: Vec<(String, Rc<ParamSet>)> = vec![];
     for (name, model) in &run.models {
         all.extend(model.network.sets().into_iter().map(|(prefix, set)| (format!("model/{name}/{prefix}"), set)));
@@ -136,6 +136,15 @@ pub(super) struct Saved {
 pub fn stage_of(folder: &Path) -> Option<String> {
     let whole = Store::new(folder, 1).load().ok()?.0?;
     position(&whole).ok().map(|position| position.name)
+}
+
+/// Reads the content of a checkpoint whole: its checksum, position and tensors.
+///
+/// # Errors
+/// A sentence that says what is wrong with it; it calls the content by `name`.
+pub fn verify_checkpoint(bytes: &[u8], name: &Path) -> Result<Position, String> {
+    let whole = super::store::parse(bytes, name)?;
+    position(&whole).map_err(|error| format!("`{}`: {error}", name.display()))
 }
 
 /// Writes a checkpoint without tensors that stands in a stage.

@@ -4,7 +4,7 @@ use super::binding::Scene;
 use super::evaluate::Metrics;
 use super::plan::{RunPlan, StagePlan};
 use super::problem::known_hint;
-use super::setup::Setup;
+use super::setup::{Setup, data_path};
 use super::term::Read;
 use crate::data::{DataSet, LABEL, MAP};
 use crate::exec::Executor;
@@ -89,6 +89,22 @@ pub(super) fn check_frozen(setup: &Setup, run: &RunPlan, found: &mut Diagnostics
         let warning = Diagnostic::warning(message).at(&at, Part::Value);
         found.push(if setup.sources.is_written(&at) { warning.hint(hint) } else { warning });
     }
+}
+
+/// Samples that were left out when the data was opened.
+pub(super) fn check_damage(setup: &Setup, found: &mut Diagnostics) {
+    for (name, set) in &setup.data {
+        let Some((count, first)) = set.damage.first() else { continue };
+        let (samples, were) = if count == 1 { ("sample", "was") } else { ("samples", "were") };
+        let message = format!("{count} {samples} of data `{name}` {were} left out: damaged");
+        let at = data_path(name, &setup.sources).key("damaged");
+        found.push(Diagnostic::warning(message).at(&at, Part::Key).note(first));
+    }
+}
+
+/// `1 sample was`, `2 samples were`.
+pub(super) fn counted(samples: usize) -> String {
+    if samples == 1 { "1 sample was".to_owned() } else { format!("{samples} samples were") }
 }
 
 /// True when a stage reads a model that it does not train.

@@ -1,8 +1,9 @@
 //! One epoch of a stage, from its first batch or from where a checkpoint lies.
 
-use super::batch::fields;
+use super::batch::{Fields, fields};
 use super::cache::Caches;
 use super::checkpoint;
+use super::checks::counted;
 use super::due::Due;
 use super::error::TrainError;
 use super::evaluate::evaluate;
@@ -13,7 +14,7 @@ use super::stage::{Extent, Progressed, StageRunner, log_every};
 use super::step::Stepper;
 use super::store::Store;
 use super::{Metrics, StepReport, recordings, sampling};
-use crate::data::{Augment, DataSet, Loader, LoaderSpec};
+use crate::data::{Augment, Batch, DataSet, Loader, LoaderSpec};
 use crate::manifest::{self, NonFinite};
 use crate::ops::Moment;
 use crate::plugin::last_words;
@@ -50,15 +51,8 @@ impl StageRunner<'_> {
         for served in Loader::new(&set.train, spec)?.take(left as usize) {
             let batch = served?;
             let samples = batch.len();
-            let mut tensors = fields(batch, self.setup.float, &self.setup.device)?;
             let position = &mut state.position;
-            if let (Some(plan), Some(frames)) = (&stage.spec.sampling, frames_of(set)) {
-                let to = (self.setup.float, &self.setup.device);
-                let shape = [samples, frames.saturating_sub(1)];
-                let mask = sampling::mask(plan, (self.run.seed, position.steps), shape, to)?;
-                tensors.insert(sampling::SAMPLING.into(), mask);
-            }
-            recordings::add_fields(self.run, stage, &mut tensors, self.setup.float)?;
+            let tensors = self.inputs(stage, set, batch, position.steps)?;
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             let lr = stage.spec.optimizer.lr() * factor;
             let moment = self.moment(stage, set, extent, position);
@@ -90,7 +84,29 @@ impl StageRunner<'_> {
         Ok(())
     }
 
-    fn loader(&self, stage: &StagePlan, set: &DataSet, position: &checkpoint::Position) -> LoaderSpec {
+    /// The tensors of a batch: its fields, the mask of scheduled sampling, and what is read of recordings.
+    ///
+    /// # Errors
+    /// A sample that was not recorded.
+    pub(super) fn inputs(
+        &self,
+        stage: &StagePlan,
+        set: &DataSet,
+        batch: Batch,
+        step: u64,
+    ) -> Result<Fields, TrainError> {
+        let samples = batch.len();
+        let mut tensors = fields(batch, self.setup.float, &self.setup.device)?;
+        if let (Some(plan), Some(frames)) = (&stage.spec.sampling, frames_of(set)) {
+            let to = (self.setup.float, &self.setup.device);
+            let mask = sampling::mask(plan, (self.run.seed, step), [samples, frames.saturating_sub(1)], to)?;
+            tensors.insert(sampling::SAMPLING.into(), mask);
+        }
+        recordings::add_fields(self.run, stage, &mut tensors, self.setup.float)?;
+        Ok(tensors)
+    }
+
+    pub(super) fn loader(&self, stage: &StagePlan, set: &DataSet, position: &checkpoint::Position) -> LoaderSpec {
         LoaderSpec {
             views: stage.views.clone(),
             shuffle: Some(self.run.seed),
@@ -117,6 +133,7 @@ impl StageRunner<'_> {
     ) -> Result<EpochEnd, TrainError> {
         let set = &self.setup.data[&stage.data];
         self.tell_parts(stage, &self.moment(stage, set, extent, &state.position), observer)?;
+        tell_damage(stage, set, state, observer);
         let (part, metrics) = state.averaged(|| self.measure(stage, set))?;
         let position = &mut state.position;
         position.epochs += 1;
@@ -139,7 +156,13 @@ impl StageRunner<'_> {
         })
     }
 
-    fn moment(&self, stage: &StagePlan, set: &DataSet, extent: &Extent, position: &checkpoint::Position) -> Moment {
+    pub(super) fn moment(
+        &self,
+        stage: &StagePlan,
+        set: &DataSet,
+        extent: &Extent,
+        position: &checkpoint::Position,
+    ) -> Moment {
         Moment {
             epoch: position.epochs,
             step: position.steps,
@@ -154,7 +177,12 @@ impl StageRunner<'_> {
         }
     }
 
-    fn tell_parts(&self, stage: &StagePlan, moment: &Moment, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    pub(super) fn tell_parts(
+        &self,
+        stage: &StagePlan,
+        moment: &Moment,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         for term in stage.terms() {
             let given = term.part.epoch_end(moment)?;
             given.log.iter().for_each(|(level, line)| observer.said(*level, &term.name, line));
@@ -194,6 +222,20 @@ fn take_in(state: &mut Progressed, report: &StepReport, samples: usize, lr: f64)
         Some(average) if report.updated && !report.left_out => Ok(average.update()?),
         _ => Ok(()),
     }
+}
+
+/// Tells of samples that could not be read, those of the epoch in the log and new ones by name.
+fn tell_damage(stage: &StagePlan, set: &DataSet, state: &Progressed, observer: &mut dyn Observer) {
+    let inside = &state.position.inside;
+    let missing = inside.batches * stage.spec.batch.min(set.train.len()) as u64 - inside.samples;
+    if missing > 0 {
+        let line = format!("{} left out of this epoch: damaged", counted(missing as usize));
+        observer.said(2, &stage.name, &line);
+    }
+    set.damage
+        .news()
+        .iter()
+        .for_each(|what| observer.warned(&format!("a sample of `{}` is left out: {what}", stage.data)));
 }
 
 /// Counts an update that was left out.

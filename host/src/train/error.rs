@@ -84,6 +84,16 @@ pub enum TrainError {
     /// The event log could not be written.
     #[error("the event log cannot be written: {0}")]
     Log(std::io::Error),
+    /// A tap has not one value a frame.
+    #[error("tap `{tap}` fired {fired} times in a pass, and was to fire {wanted} times")]
+    Tap {
+        /// The tap.
+        tap: String,
+        /// Values that it gave.
+        fired: usize,
+        /// Frames of the pass.
+        wanted: usize,
+    },
     /// A teacher's weights changed.
     #[error("the weights of teacher `{0}` changed during stage `{1}`")]
     TeacherMoved(String, String),

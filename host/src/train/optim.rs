@@ -137,7 +137,7 @@ fn nested(state: &Tensor, task: impl FnOnce(&mut [f32]) -> Result<()>) -> Result
 }
 
 /// State tensors of one parameter.
-fn slots(rule: &Rule) -> usize {
+pub(super) fn slots(rule: &Rule) -> usize {
     match rule {
         Rule::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
         Rule::Adam { .. } | Rule::AdamW { .. } => 2,

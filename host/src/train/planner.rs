@@ -58,6 +58,7 @@ pub fn plan(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostics), Diagnost
         return Err(found);
     }
     checks::check_read_frozen(setup, &run, &mut found);
+    checks::check_damage(setup, &mut found);
     Ok((run, found))
 }
 

@@ -6,10 +6,11 @@ use super::plan::{ActiveTerm, PhasePlan, StagePlan};
 use super::problem::{AtPath, Problem};
 use super::term::{BoundPort, BoundTerm, Found, Read};
 use crate::manifest::{Diagnostic, Diagnostics, Part};
-use crate::ops::{Leaf, Traced};
+use crate::ops::{BoundPart, Leaf, Node, Traced};
 use std::collections::HashSet;
 use stillhouse_plugin::abi::role;
 use stillhouse_plugin::desc::Source as From;
+use stillhouse_plugin::op::Op;
 
 /// Checks a stage and notes what is wrong.
 pub(super) fn check(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostics) {
@@ -30,7 +31,7 @@ pub(super) fn check(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostic
     if found.len() > before {
         return;
     }
-    check_coupling(stage, found);
+    check_coupling(stage, scene, found);
     check_duplicates(stage, found);
     for (group, reached) in stage.groups.iter().zip(&reached) {
         let missed: Vec<&str> =
@@ -79,20 +80,41 @@ fn roots(missed: &[String], reached: &[String]) -> Vec<String> {
     roots
 }
 
-/// A term that couples the samples of a batch cannot be summed up over pieces of it.
-fn check_coupling(stage: &StagePlan, found: &mut Diagnostics) {
+/// What couples the samples of a batch cannot be summed up over pieces of it: terms and connectors that say so, and those that normalise
+/// by the statistics of a batch.
+fn check_coupling(stage: &StagePlan, scene: &Scene<'_>, found: &mut Diagnostics) {
     if stage.spec.accumulate < 2 {
         return;
     }
-    for term in stage.terms().into_iter().filter(|term| term.part.desc().batch_coupled) {
-        let message =
-            format!("{} compares the samples of a batch, so batches cannot be accumulated", term.part.label());
-        found.push(
-            Diagnostic::error(message)
-                .at(&stage.path().key("accumulate"), Part::Value)
-                .hint("use a larger `batch` instead"),
-        );
+    for term in stage.terms() {
+        for part in term.parts() {
+            let (why, hint) = match () {
+                () if part.desc().batch_coupled => ("compares the samples of a batch", "use a larger `batch` instead"),
+                () if normalises(part, term, stage, scene) => (
+                    "normalises by the statistics of a batch",
+                    "use a larger `batch` instead, or leave its batch norm out where it has a setting for that",
+                ),
+                () => continue,
+            };
+            let message = format!("{} {why}, so batches cannot be accumulated", part.label());
+            found.push(Diagnostic::error(message).at(&stage.path().key("accumulate"), Part::Value).hint(hint));
+        }
     }
+}
+
+/// Whether a part's trace has a batch norm that trains, in some phase.
+fn normalises(part: &BoundPart, term: &BoundTerm, stage: &StagePlan, scene: &Scene<'_>) -> bool {
+    if part.desc().dynamic {
+        return false;
+    }
+    let is_term = std::ptr::eq(part, &term.part);
+    let phases = stage.phases.iter().map(|phase| scene.moment(&stage.inner, &phase.name));
+    phases.into_iter().any(|moment| {
+        let ports = if is_term { scene.trace_ports(term).unwrap_or_default() } else { part.shown() };
+        let traced = part.trace(&moment, &ports);
+        let is_norm = |node: &Node| matches!(node, Node::Op { op: Op::BatchNormTrain { .. }, .. });
+        traced.is_ok_and(|traced| traced.trace.nodes().any(|(node, _)| is_norm(node)))
+    })
 }
 
 /// Two terms of one log name would overwrite each other.

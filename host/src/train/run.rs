@@ -124,7 +124,7 @@ fn check_position(run: &RunPlan, position: &Position) -> Result<(), TrainError> 
 }
 
 /// Weights that come from elsewhere: `models.X.stage`, and `init` of the stage.
-fn initialise(run: &RunPlan, index: usize, setup: &Setup) -> Result<(), TrainError> {
+pub(super) fn initialise(run: &RunPlan, index: usize, setup: &Setup) -> Result<(), TrainError> {
     let stage = &run.stages[index];
     for (name, model) in &run.models {
         let from = setup.manifest.models.get(&model.origin).and_then(|entry| entry.stage.as_ref());

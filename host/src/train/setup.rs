@@ -159,7 +159,13 @@ fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<Da
         Some(_) => sources.resolve(&path.key("use"), ""),
         None => sources.folder().to_path_buf(),
     };
-    let mut set = data::open(&entry.use_, &base).map_err(|error| wrong(error, "use"))?;
+    let damage = match entry.damaged {
+        manifest::Damaged::Stop => data::Damage::stop(),
+        manifest::Damaged::Skip(limit) => data::Damage::skip(limit),
+    };
+    let cache = entry.cache_mb.saturating_mul(1_000_000);
+    let reading = data::Reading { stream: entry.stream, cache, damage: damage.into() };
+    let mut set = data::open_as(&entry.use_, &base, &reading).map_err(|error| wrong(error, "use"))?;
     if let Some(manifest::Fit { crop, size, filter }) = entry.fit {
         let [crop, size] = [crop, size].map(|size| size.map(|size| [size.height, size.width]));
         let fit = data::Fit { crop, size, filter: filter_of(filter) };

@@ -219,7 +219,7 @@ impl StageRunner<'_> {
     }
 
     /// Checksums of the weights of every model that is not trained here.
-    fn teacher_sums(&self, stage: &StagePlan) -> Result<Vec<(String, u64)>, TrainError> {
+    pub(super) fn teacher_sums(&self, stage: &StagePlan) -> Result<Vec<(String, u64)>, TrainError> {
         let teachers = self.run.models.iter().filter(|(name, _)| !stage.trained.contains(*name));
         teachers.map(|(name, model)| Ok((name.clone(), checksum(model)?))).collect()
     }
@@ -309,7 +309,7 @@ pub(super) fn served(spec: &manifest::Stage, samples: usize) -> usize {
     batches(samples, spec.batch.min(samples), samples >= spec.batch).max(1)
 }
 
-fn extent(stage: &StagePlan, samples: usize) -> Extent {
+pub(super) fn extent(stage: &StagePlan, samples: usize) -> Extent {
     let pieces = stage.spec.accumulate.max(1);
     let per_epoch = (served(&stage.spec, samples) / pieces).max(1) as u64;
     let total = match stage.length {

@@ -69,6 +69,8 @@ pub struct Stepper<'a> {
     spoiled: Option<Rc<TrainError>>,
     /// Parts run on the tape that the networks run on.
     own_tape: bool,
+    /// Parameters that got a gradient, and whether all of it was zero; filled when somebody looks.
+    seen: Option<BTreeMap<String, bool>>,
 }
 
 /// Forwards of one step by pass, with the version of the model that ran.
@@ -91,13 +93,34 @@ impl<'a> Stepper<'a> {
         let wanted = stage.passes.keys().map(|pass| (pass.clone(), wanted(stage, pass))).collect();
         let accumulated = stage.phases.iter().map(|_| Gradients::new()).collect();
         let own_tape = models.values().any(|model| model.network.executor() == Executor::Fast);
-        Stepper { stage, models, optimizers, wanted, caches: None, accumulated, pieces: 0, spoiled: None, own_tape }
+        Stepper {
+            stage,
+            models,
+            optimizers,
+            wanted,
+            caches: None,
+            accumulated,
+            pieces: 0,
+            spoiled: None,
+            own_tape,
+            seen: None,
+        }
     }
 
     /// Reads of frozen models what was kept.
     pub(super) fn with_caches(mut self, caches: &'a Caches) -> Stepper<'a> {
         self.caches = Some(caches);
         self
+    }
+
+    /// From now on notes which parameters get a gradient, with weights of 0 taken as 1, and that every tap fires as often as it must.
+    pub(super) fn watch(&mut self) {
+        self.seen = Some(BTreeMap::new());
+    }
+
+    /// Parameters that got a gradient since, and whether all of it was zero.
+    pub(super) fn seen(&mut self) -> BTreeMap<String, bool> {
+        self.seen.take().unwrap_or_default()
     }
 
     /// The optimizers of the stage's groups.
@@ -199,6 +222,7 @@ impl<'a> Stepper<'a> {
             check_given(active, &given.terms)?;
             for (inner, tensor) in given.terms.into_iter().filter(|(inner, _)| active.inner.contains(inner)) {
                 let weight = active.term.factor(&inner, moment.step, moment.steps_per_epoch);
+                let weight = if self.seen.is_some() && weight == 0.0 { 1.0 } else { weight };
                 let raw = scalar(&tensor)?;
                 if !raw.is_finite() {
                     let seen = Seen { stage: self.stage, models: self.models, fields, moment };
@@ -275,6 +299,12 @@ impl<'a> Stepper<'a> {
             let (parameter, step, stage) = (parameter.into(), moment.step, self.stage.name.as_str().into());
             return Err(TrainError::GradientNotFinite { parameter, step, stage });
         }
+        if let Some(seen) = &mut self.seen {
+            for (name, gradient) in &gradients {
+                let is_zero = optim::norm(std::iter::once(gradient))? == 0.0;
+                seen.entry(name.clone()).and_modify(|zero| *zero &= is_zero).or_insert(is_zero);
+            }
+        }
         let scale = 1.0 / self.stage.spec.accumulate as f64;
         let sum = &mut self.accumulated[index];
         for (name, gradient) in gradients {
@@ -332,6 +362,9 @@ impl<'a> Stepper<'a> {
                 Some(cache) => cache.borrow_mut().forward(model, input, &spec, moment)?,
                 None => model.network.forward(input, &spec, moment)?,
             };
+            if self.seen.is_some() {
+                check_fired(pass, model, input, &forward, &spec.want)?;
+            }
             report.emitted.extend(forward.emitted.drain(..).map(|emitted| (name.clone(), emitted)));
             report.log.extend(forward.log.drain(..).map(|(level, line)| (level, name.clone(), line)));
             cache.insert(pass.clone(), forward);
@@ -434,6 +467,30 @@ fn connect(
         x = given.output.unwrap_or(x);
     }
     Ok(x)
+}
+
+/// Every tap has a value for each frame that the network ran over.
+fn check_fired(
+    pass: &str,
+    model: &Model,
+    input: &Tensor,
+    forward: &Forward,
+    wanted: &[Source],
+) -> Result<(), TrainError> {
+    let network = &model.network;
+    let frames = match (network.over_time, network.graph.given()) {
+        (false, _) => 1,
+        (true, None) => input.dim(1)?,
+        (true, Some(_)) => input.dim(1)?.saturating_sub(1).max(1),
+    };
+    for point in wanted {
+        let fired = forward.taps.get(point).map_or(0, Vec::len);
+        if fired != frames {
+            let tap = format!("{pass}:{}", network.graph.name_of(point));
+            return Err(TrainError::Tap { tap, fired, wanted: frames });
+        }
+    }
+    Ok(())
 }
 
 /// A part that cannot be traced is seen to give its terms only here.

@@ -116,6 +116,12 @@ fn numbers(folder: &Path) -> Vec<u64> {
 fn read(path: &Path) -> Result<Whole, String> {
     let wrong = |what: &str| format!("`{}` {what}", path.display());
     let bytes = fs::read(path).map_err(|error| wrong(&format!("could not be read: {error}")))?;
+    parse(&bytes, path)
+}
+
+/// The content of a file.
+pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Whole, String> {
+    let wrong = |what: &str| format!("`{}` {what}", path.display());
     if !bytes.starts_with(MARK) {
         return Err(wrong("is no checkpoint of this version"));
     }

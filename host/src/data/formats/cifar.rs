@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::stream::{Stream, find};
+use crate::data::damage::Damage;
 use crate::data::dataset::DataSet;
 use crate::data::error::DataError;
 use crate::data::field::{Field, Values};
@@ -38,10 +39,10 @@ pub(super) const CIFAR100: Layout =
     Layout { train: &["train.bin"], test: &["test.bin"], names: "fine_label_names.txt", label_bytes: 2, classes: 100 };
 
 /// Reads the set from `folder` or one folder down (`cifar-10-batches-bin`, `cifar-100-binary`).
-pub(super) fn load(name: &str, folder: &Path, layout: &Layout) -> Result<DataSet, DataError> {
+pub(super) fn load(name: &str, folder: &Path, layout: &Layout, damage: &Damage) -> Result<DataSet, DataError> {
     let train = part(folder, layout.train, layout)?;
     let test = part(folder, layout.test, layout)?;
-    DataSet::new(name, (train, None, test), Some(class_names(folder, layout)?))
+    DataSet::checked(name, (train, None, test), Some(class_names(folder, layout)?), damage)
 }
 
 fn part(folder: &Path, files: &[&str], layout: &Layout) -> Result<Samples, DataError> {

@@ -8,6 +8,7 @@ use super::npy;
 use super::npz;
 use super::query::Query;
 use super::stream::Stream;
+use crate::data::damage::Damage;
 use crate::data::dataset::DataSet;
 use crate::data::error::DataError;
 use crate::data::field::{Field, Values};
@@ -17,9 +18,9 @@ use crate::data::samples::{FRAMES, Samples};
 ///
 /// Options of `.npy`: `test=0.2` (share of the test part), `time=first` for an array `[T, N, ..]`, as the public test clips of
 /// Moving MNIST have it. Clips are `[T, H, W]`, `[T, C, H, W]` or `[T, F]`.
-pub(super) fn load(name: &str, place: &str, base: &Path) -> Result<DataSet, DataError> {
+pub(super) fn load(name: &str, place: &str, base: &Path, damage: &Damage) -> Result<DataSet, DataError> {
     if !place.split('?').next().unwrap_or_default().ends_with(".npy") {
-        return npz::load(name, &base.join(place));
+        return npz::load(name, &base.join(place), damage);
     }
     let (place, query) = Query::parse("clips", place, &["test", "time"])?;
     let path = base.join(place);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use indexmap::IndexMap;
@@ -10,9 +11,11 @@ use rayon::prelude::*;
 
 use super::options::FolderOptions;
 use super::stream::{entries, file_name};
+use super::streamed::{Pictures, Room};
 use crate::data::dataset::DataSet;
 use crate::data::error::{DataError, list};
 use crate::data::field::{Field, Values};
+use crate::data::reading::Reading;
 use crate::data::resize::{Filter, Resize};
 use crate::data::samples::{IMAGE, LABEL, Samples};
 use crate::data::split::stratified;
@@ -30,13 +33,19 @@ type Listing = Vec<(PathBuf, i64)>;
 /// Classes and pictures are taken in the order of their names.
 ///
 /// Pictures are `[1, H, W]` when all are stored as grey (a palette counts as colour), `[3, H, W]`
-/// otherwise; transparent ones are laid on white.
-pub(super) fn load(name: &str, folder: &Path, options: &FolderOptions) -> Result<DataSet, DataError> {
+/// otherwise; transparent ones are laid on white. Streamed, the files are listed and their headers read; pixels are decoded when
+/// they are asked for.
+pub(super) fn load(
+    name: &str,
+    folder: &Path,
+    options: &FolderOptions,
+    reading: &Reading,
+) -> Result<DataSet, DataError> {
     let train_folder = folder.join("train");
     let root = if train_folder.is_dir() { train_folder.as_path() } else { folder };
     let classes = class_names(root)?;
     if root == folder {
-        return split_classes(name, folder, classes, options);
+        return split_classes(name, folder, classes, options, reading);
     }
     let part = |name: &str| -> Result<Option<Listing>, DataError> {
         let path = folder.join(name);
@@ -47,7 +56,7 @@ pub(super) fn load(name: &str, folder: &Path, options: &FolderOptions) -> Result
         (Some(val), None) => (None, val),
         (val, test) => (val, test.unwrap_or_default()),
     };
-    let reader = Reader::new(options, [Some(&train), val.as_ref(), Some(&test)])?;
+    let reader = Reader::new(options, [Some(&train), val.as_ref(), Some(&test)], reading)?;
     let train = reader.samples(&train)?;
     let val = val.map(|val| reader.samples(&val)).transpose()?;
     let test = reader.samples(&test)?;
@@ -59,6 +68,7 @@ fn split_classes(
     folder: &Path,
     classes: Vec<String>,
     options: &FolderOptions,
+    reading: &Reading,
 ) -> Result<DataSet, DataError> {
     let all = listing(folder, &classes)?;
     if all.is_empty() {
@@ -69,7 +79,7 @@ fn split_classes(
     let (train, test) = stratified(Some(&labels), all.len(), options.test, options.seed)?;
     let pick = |positions: Vec<usize>| -> Listing { positions.into_iter().map(|i| all[i].clone()).collect() };
     let (train, test) = (pick(train), pick(test));
-    let reader = Reader::new(options, [Some(&train), None, Some(&test)])?;
+    let reader = Reader::new(options, [Some(&train), None, Some(&test)], reading)?;
     DataSet::new(name, (reader.samples(&train)?, None, reader.samples(&test)?), Some(classes))
 }
 
@@ -96,48 +106,116 @@ fn is_picture(path: &Path) -> bool {
     path.is_file() && !file_name(path).starts_with('.') && ENDINGS.contains(&ending.to_lowercase().as_str())
 }
 
+/// What the header of a picture says: `[H, W]`, and whether there is colour.
+type Header = ([usize; 2], bool);
+
 /// Decodes pictures to one size and one number of channels.
-struct Reader {
+#[derive(Clone, Copy)]
+struct Form {
     channels: usize,
     size: [usize; 2],
     resize: bool,
 }
 
-impl Reader {
+/// Brings pictures of a folder into one form, now or when they are asked for.
+struct Reader<'r> {
+    form: Form,
+    reading: &'r Reading,
+    streams: bool,
+    room: Room,
+}
+
+impl<'r> Reader<'r> {
     /// Without a size asked for, the first picture's is every picture's; without channels, grey
     /// only when all are grey.
-    fn new(options: &FolderOptions, parts: [Option<&Listing>; 3]) -> Result<Self, DataError> {
+    fn new(options: &FolderOptions, parts: [Option<&Listing>; 3], reading: &'r Reading) -> Result<Self, DataError> {
         let paths: Vec<&Path> =
             parts.iter().flatten().flat_map(|part| part.iter().map(|(path, _)| path.as_path())).collect();
-        let size = match (options.size, paths.first()) {
-            (Some(size), _) => size,
-            (None, Some(path)) => probe(path)?.0,
-            (None, None) => [1, 1],
-        };
+        let mut size = options.size;
+        for path in &paths {
+            if size.is_some() {
+                break;
+            }
+            match probe(path) {
+                Ok((first, _)) => size = Some(first),
+                Err(error) => reading.damage.note(path.display().to_string(), error)?,
+            }
+        }
         let grey = || -> Result<bool, DataError> {
-            let colours: Vec<_> = paths.par_iter().map(|path| probe(path)).collect();
-            colours.into_iter().try_fold(true, |grey, colour| Ok(grey && !colour?.1))
+            let headers: Vec<_> = paths.par_iter().map(|path| probe(path)).collect();
+            paths.iter().zip(headers).try_fold(true, |grey, (path, header)| match header {
+                Ok((_, colour)) => Ok(grey && !colour),
+                Err(error) => reading.damage.note(path.display().to_string(), error).map(|()| grey),
+            })
         };
         let channels = match options.channels {
             Some(channels) => channels,
             None if grey()? => 1,
             None => 3,
         };
-        Ok(Self { channels, size, resize: options.size.is_some() })
+        let form = Form { channels, size: size.unwrap_or([1, 1]), resize: options.size.is_some() };
+        let streams = reading.streams(paths.len() as u64 * form.bytes() as u64);
+        Ok(Self { form, reading, streams, room: Room::new(reading.cache) })
     }
 
     fn samples(&self, listing: &Listing) -> Result<Samples, DataError> {
-        let pictures: Vec<_> = listing.par_iter().map(|(path, _)| self.picture(path)).collect();
-        let [height, width] = self.size;
-        let mut pixels = Vec::with_capacity(listing.len() * self.channels * height * width);
-        for picture in pictures {
-            pixels.extend(picture?);
-        }
-        let labels = listing.iter().map(|(_, label)| *label).collect();
+        let [height, width] = self.form.size;
+        let shape = vec![self.form.channels, height, width];
+        let (image, labels) = if self.streams { self.listed(listing, shape)? } else { self.decoded(listing, shape)? };
         Samples::new(IndexMap::from([
-            (IMAGE.to_owned(), Field::new(vec![self.channels, height, width], Values::U8(pixels))?),
+            (IMAGE.to_owned(), image),
             (LABEL.to_owned(), Field::new(vec![], Values::I64(labels))?),
         ]))
+    }
+
+    /// All pictures in memory.
+    fn decoded(&self, listing: &Listing, shape: Vec<usize>) -> Result<(Field, Vec<i64>), DataError> {
+        let pictures: Vec<_> = listing.par_iter().map(|(path, _)| self.form.picture(path)).collect();
+        let (mut pixels, mut labels) = (Vec::with_capacity(listing.len() * self.form.bytes()), Vec::new());
+        for ((path, label), picture) in listing.iter().zip(pictures) {
+            match picture {
+                Ok(picture) => {
+                    pixels.extend(picture);
+                    labels.push(*label);
+                }
+                Err(error) => self.reading.damage.note(path.display().to_string(), error)?,
+            }
+        }
+        Ok((Field::new(shape, Values::U8(pixels))?, labels))
+    }
+
+    /// Pictures whose headers are sound, to be decoded later.
+    fn listed(&self, listing: &Listing, shape: Vec<usize>) -> Result<(Field, Vec<i64>), DataError> {
+        let headers: Vec<_> = listing.par_iter().map(|(path, _)| self.form.check(path)).collect();
+        let (mut paths, mut labels) = (Vec::new(), Vec::new());
+        for ((path, label), header) in listing.iter().zip(headers) {
+            match header {
+                Ok(()) => {
+                    paths.push(path.clone());
+                    labels.push(*label);
+                }
+                Err(error) => self.reading.damage.note(path.display().to_string(), error)?,
+            }
+        }
+        let form = self.form;
+        let decode = Box::new(move |path: &Path| form.picture(path));
+        let pictures = Pictures::new(paths, decode, self.room.clone(), self.reading.damage.clone());
+        Ok((Field::made(shape, Arc::new(pictures))?, labels))
+    }
+}
+
+impl Form {
+    fn bytes(&self) -> usize {
+        self.size.iter().product::<usize>() * self.channels
+    }
+
+    /// Whether a picture's header fits.
+    fn check(&self, path: &Path) -> Result<(), DataError> {
+        let (got, _) = probe(path)?;
+        if got != self.size && !self.resize {
+            return Err(DataError::PictureSize { path: path.to_owned(), got, wanted: self.size });
+        }
+        Ok(())
     }
 
     /// One picture, `[C, H, W]`.
@@ -182,7 +260,7 @@ fn undecodable(path: &Path, cause: &ImageError) -> DataError {
 }
 
 /// `[H, W]` and whether there is colour, from the header alone.
-fn probe(path: &Path) -> Result<([usize; 2], bool), DataError> {
+fn probe(path: &Path) -> Result<Header, DataError> {
     let decoder = open(path)?.into_decoder().map_err(|cause| undecodable(path, &cause))?;
     let (width, height) = decoder.dimensions();
     Ok(([height as usize, width as usize], decoder.color_type().has_color()))

@@ -13,12 +13,14 @@ mod options;
 mod preset;
 mod query;
 mod stream;
+mod streamed;
 mod windows;
 
 use std::path::Path;
 
 use super::dataset::DataSet;
 use super::error::{DataError, list, nearest};
+use super::reading::Reading;
 
 pub use preset::PRESETS;
 
@@ -56,21 +58,42 @@ pub const FORMATS: [&str; 8] = ["idx", "cifar10", "cifar100", "folder", "npz", "
 /// # Ok::<(), stillhouse::data::DataError>(())
 /// ```
 pub fn open(text: &str, base: &Path) -> Result<DataSet, DataError> {
+    open_as(text, base, &Reading { stream: Some(false), ..Reading::default() })
+}
+
+/// Likewise, read in this way: streamed, or without damaged samples.
+///
+/// Without the damaged ones a part has fewer samples: labels that name no class and pictures that cannot be decoded are left out
+/// when a set is opened; pictures that are decoded later, in the batch that asks for them. A file that is cut off or breaks its
+/// format is an error all the same.
+///
+/// # Errors
+/// As [`open`]; `InvalidOption` for a format that cannot be streamed, where that is asked for.
+pub fn open_as(text: &str, base: &Path, reading: &Reading) -> Result<DataSet, DataError> {
+    let mut set = load(text, base, reading)?;
+    set.damage = reading.damage.clone();
+    Ok(set)
+}
+
+fn load(text: &str, base: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let Some((format, place)) = text.split_once(':') else {
-        return preset::load(text, base);
+        return preset::load(text, base, reading);
     };
     let path = base.join(place);
+    if !["idx", "folder"].contains(&format) {
+        reading.refuse_stream(&format!("`{format}`"))?;
+    }
     match format {
-        "idx" => idx::load(text, &path, None),
-        "cifar10" => cifar::load(text, &path, &cifar::CIFAR10),
-        "cifar100" => cifar::load(text, &path, &cifar::CIFAR100),
-        "npz" => npz::load(text, &path),
-        "clips" => clips::load(text, place, base),
+        "idx" => idx::load(text, &path, None, reading),
+        "cifar10" => cifar::load(text, &path, &cifar::CIFAR10, &reading.damage),
+        "cifar100" => cifar::load(text, &path, &cifar::CIFAR100, &reading.damage),
+        "npz" => npz::load(text, &path, &reading.damage),
+        "clips" => clips::load(text, place, base, &reading.damage),
         "moving" => moving::load(text, place, base),
         "netcdf" => windows::load(text, place, base),
         "folder" => {
             let (folder, options) = options::parse(place)?;
-            folder::load(text, &base.join(folder), &options)
+            folder::load(text, &base.join(folder), &options, reading)
         }
         _ => Err(DataError::UnknownFormat {
             got: format.to_owned(),

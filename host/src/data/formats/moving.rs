@@ -81,10 +81,10 @@ fn shown(samples: &Samples, side: usize) -> Result<Vec<Vec<f32>>, DataError> {
     let mut pixels = vec![];
     let picture = |&row: &usize| {
         pixels.clear();
-        field.push_f32(row, unit(IMAGE), &mut pixels);
-        if [height, width] == [side, side] { pixels.clone() } else { resize.plane(&pixels) }
+        field.push_f32(row, unit(IMAGE), &mut pixels)?;
+        Ok(if [height, width] == [side, side] { pixels.clone() } else { resize.plane(&pixels) })
     };
-    Ok(samples.indices().iter().map(picture).collect())
+    samples.indices().iter().map(picture).collect()
 }
 
 /// The clips of a part.
@@ -101,7 +101,7 @@ impl Rows for Moving {
         self.clips
     }
 
-    fn push(&self, row: usize, out: &mut Vec<f32>) {
+    fn push(&self, row: usize, _unit: f32, out: &mut Vec<f32>) -> Result<(), DataError> {
         let Motion { digits, frames, size, side, speed } = self.motion;
         let (start, way) = (out.len(), (size - side) as f64);
         out.resize(start + frames * size * size, 0.0);
@@ -123,6 +123,7 @@ impl Rows for Moving {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -146,7 +147,7 @@ mod tests {
         let set = load("moving", text, Path::new(".")).unwrap();
         let samples = [&set.train, &set.test][part];
         let mut values = vec![];
-        samples.field(FRAMES).unwrap().push_f32(row, 255.0, &mut values);
+        samples.field(FRAMES).unwrap().push_f32(row, 255.0, &mut values).unwrap();
         values
     }
 

@@ -9,6 +9,7 @@ use zip::ZipArchive;
 
 use super::npy::{self, Npy};
 use super::stream::{Stream, most_unpacked};
+use crate::data::damage::Damage;
 use crate::data::dataset::DataSet;
 use crate::data::error::DataError;
 use crate::data::field::{Field, Values};
@@ -24,7 +25,7 @@ type Fields = IndexMap<String, Field>;
 ///
 /// `image` is `[N, C, H, W]`, `[N, H, W]` or `[N, F]`; `frames` `[N, T, C, H, W]`, `[N, T, H, W]` or `[N, T, F]`;
 /// `map` and `fixations` `[N, C, H, W]` or `[N, H, W]`; `x_train` has its channels last.
-pub(super) fn load(name: &str, path: &Path) -> Result<DataSet, DataError> {
+pub(super) fn load(name: &str, path: &Path, damage: &Damage) -> Result<DataSet, DataError> {
     let mut parts: [Fields; 3] = Default::default();
     for (array, npy) in arrays(path)? {
         let Some(place) = place(&array) else {
@@ -42,7 +43,7 @@ pub(super) fn load(name: &str, path: &Path) -> Result<DataSet, DataError> {
     }
     let [train, val, test] = parts;
     let val = if val.is_empty() { None } else { Some(Samples::new(val)?) };
-    DataSet::new(name, (Samples::new(train)?, val, Samples::new(test)?), None)
+    DataSet::checked(name, (Samples::new(train)?, val, Samples::new(test)?), None, damage)
 }
 
 fn arrays(path: &Path) -> Result<Vec<(String, Npy)>, DataError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{FORMATS, cifar, digits, idx};
 use crate::data::dataset::DataSet;
 use crate::data::error::{DataError, list, nearest};
+use crate::data::reading::Reading;
 
 /// Folder of all data sets, each in a folder of its name.
 const DATA_VARIABLE: &str = "STILLHOUSE_DATA";
@@ -17,18 +18,21 @@ const FASHION_CLASSES: [&str; 10] =
 
 const CIFAR_HINT: &str = "get the binary version from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it, and use";
 
-pub(super) fn load(name: &str, base: &Path) -> Result<DataSet, DataError> {
-    load_from(name, base, std::env::var_os(DATA_VARIABLE).map(PathBuf::from))
+pub(super) fn load(name: &str, base: &Path, reading: &Reading) -> Result<DataSet, DataError> {
+    load_from(name, base, std::env::var_os(DATA_VARIABLE).map(PathBuf::from), reading)
 }
 
-fn load_from(name: &str, base: &Path, data: Option<PathBuf>) -> Result<DataSet, DataError> {
+fn load_from(name: &str, base: &Path, data: Option<PathBuf>, reading: &Reading) -> Result<DataSet, DataError> {
     let found = || find(name, base, data.as_deref());
+    if !name.ends_with("mnist") {
+        reading.refuse_stream(&format!("`{name}`"))?;
+    }
     match name {
         "digits" => digits::load(),
-        "fashion-mnist" => idx::load(name, &found()?, Some(FASHION_CLASSES.map(str::to_owned).to_vec())),
-        "mnist" => idx::load(name, &found()?, Some((0..10).map(|digit| digit.to_string()).collect())),
-        "cifar10" => cifar::load(name, &found()?, &cifar::CIFAR10),
-        "cifar100" => cifar::load(name, &found()?, &cifar::CIFAR100),
+        "fashion-mnist" => idx::load(name, &found()?, Some(FASHION_CLASSES.map(str::to_owned).to_vec()), reading),
+        "mnist" => idx::load(name, &found()?, Some((0..10).map(|digit| digit.to_string()).collect()), reading),
+        "cifar10" => cifar::load(name, &found()?, &cifar::CIFAR10, &reading.damage),
+        "cifar100" => cifar::load(name, &found()?, &cifar::CIFAR100, &reading.damage),
         _ => Err(DataError::UnknownPreset {
             got: name.to_owned(),
             nearest: nearest(name, PRESETS.into_iter().chain(FORMATS)),
@@ -81,13 +85,13 @@ mod tests {
 
     #[test]
     fn preset_misspelt_names_the_nearest() {
-        let error = load_from("fashion_mnist", Path::new("."), None).unwrap_err();
+        let error = load_from("fashion_mnist", Path::new("."), None, &Reading::default()).unwrap_err();
         assert_eq!(error.hint().as_deref(), Some("did you mean `fashion-mnist`?"));
     }
 
     #[test]
     fn digits_embedded_have_documented_split() {
-        let set = load_from("digits", Path::new("."), None).unwrap();
+        let set = load_from("digits", Path::new("."), None, &Reading::default()).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.classes.len()), (1437, 360, 10));
         assert_eq!(set.train.labels().unwrap()[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let mut counts = [0; 10];
@@ -96,7 +100,7 @@ mod tests {
         let image = set.train.field("image").unwrap();
         assert_eq!(image.shape(), [1, 8, 8]);
         let mut first = Vec::new();
-        image.push_f32(0, 255.0, &mut first);
+        image.push_f32(0, 255.0, &mut first).unwrap();
         assert_eq!(first[..8], [0.0, 0.0, 5.0, 13.0, 9.0, 1.0, 0.0, 0.0].map(|value| value / 16.0));
     }
 }

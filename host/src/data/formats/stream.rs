@@ -23,6 +23,7 @@ pub(super) fn most_unpacked(packed: u64) -> u64 {
 pub(super) struct Stream<'a> {
     path: PathBuf,
     reader: Box<dyn Read + 'a>,
+    packed: bool,
     most: u64,
     offset: u64,
 }
@@ -56,12 +57,17 @@ impl<'a> Stream<'a> {
         } else {
             (Box::new(reader), length)
         };
-        Self { path: path.to_owned(), reader, most, offset: 0 }
+        Self { path: path.to_owned(), reader, packed: gzip, most, offset: 0 }
     }
 
     /// What errors call the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the bytes are unpacked on the way.
+    pub(super) fn is_packed(&self) -> bool {
+        self.packed
     }
 
     /// Bytes read so far.

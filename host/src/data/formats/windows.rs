@@ -99,7 +99,7 @@ impl Rows for Clips {
         self.counts.iter().product()
     }
 
-    fn push(&self, row: usize, out: &mut Vec<f32>) {
+    fn push(&self, row: usize, _unit: f32, out: &mut Vec<f32>) -> Result<(), DataError> {
         let [_, down, across] = self.counts;
         let (window, crop) = (row / (down * across), row % (down * across));
         let [top, left] = [crop / across, crop % across].map(|at| at * self.cut.stride);
@@ -110,5 +110,6 @@ impl Rows for Clips {
                 out.extend_from_slice(&values[from..from + self.cut.size]);
             }
         }
+        Ok(())
     }
 }

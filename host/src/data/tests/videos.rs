@@ -9,7 +9,7 @@ use super::npy;
 fn clip(set: &DataSet, part: usize, row: usize) -> Vec<f32> {
     let mut values = vec![];
     let samples = [&set.train, &set.test][part];
-    samples.field(FRAMES).unwrap().push_f32(samples.indices()[row], 255.0, &mut values);
+    samples.field(FRAMES).unwrap().push_f32(samples.indices()[row], 255.0, &mut values).unwrap();
     values
 }
 
@@ -130,7 +130,7 @@ fn made_clips_are_served_like_kept_ones() {
     assert_eq!(batches[0].fields["view.x"].shape, [2, 3, 1, 12, 12]);
     assert_eq!(batches[0].index, [999_999, 3]);
     let mut wanted = vec![];
-    set.train.field(FRAMES).unwrap().push_f32(5, 255.0, &mut wanted);
+    set.train.field(FRAMES).unwrap().push_f32(5, 255.0, &mut wanted).unwrap();
     assert_eq!(batches[1].fields["view.x"].f32().unwrap(), wanted);
     let (mean, _) = super::super::channel_stats(&few).unwrap();
     assert!(mean[0] > 0.05 && mean[0] < 0.4);

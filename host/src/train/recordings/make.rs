@@ -3,7 +3,6 @@
 use super::file::{Header, Recording, Writer};
 use super::{RecordingPlan, fields_of};
 use crate::data::{Loader, LoaderSpec, Samples, ViewSpec};
-use crate::disk::beside;
 use crate::exec::{PassSpec, Sampling};
 use crate::graph::Source;
 use crate::ops::Moment;
@@ -31,7 +30,8 @@ pub(super) fn of_data(samples: &Samples) -> u64 {
         field.shape().iter().for_each(|dim| add(*dim as u64));
         let mut values = vec![];
         for row in samples.indices().first().into_iter().chain(samples.indices().last()) {
-            field.push_f32(*row, 1.0, &mut values);
+            // One that cannot be read tells where it is served.
+            let _ = field.push_f32(*row, 1.0, &mut values);
         }
         values.iter().for_each(|value| add(u64::from(value.to_bits())));
     }
@@ -83,10 +83,9 @@ pub(in crate::train) fn prepare(
         let open = match known {
             Some(known) => known,
             None => {
-                if let Err(error) = record(runner, plan, &header, &path, (state, observer)) {
-                    let _ = std::fs::remove_file(beside(&path));
-                    return Err(error);
-                }
+                let samples = &runner.setup.data[&plan.data].train;
+                let mut stops = || observer.wants_to_stop().then(|| state.stopped());
+                record(runner, plan, (&header, samples), &path, &mut stops)?;
                 Recording::open(&path).map_err(|message| TrainError::Recording(plan.name.clone(), message))?
             }
         };
@@ -95,6 +94,29 @@ pub(in crate::train) fn prepare(
             let line = format!("recorded {} samples, {} MB", header.index.len(), bytes.div_ceil(1_000_000));
             observer.said(3, &plan.name, &line);
         }
+        let _ = plan.open.set(open);
+    }
+    Ok(())
+}
+
+/// Makes those recordings that the stage reads and that are not open, of these samples of it alone, in a folder for the time being.
+///
+/// # Errors
+/// A model fails, or a file cannot be written or read.
+pub(in crate::train) fn rehearse(
+    runner: &StageRunner<'_>,
+    stage: usize,
+    samples: &[usize],
+    folder: &Path,
+) -> Result<(), TrainError> {
+    for plan in due(runner.run, Some(stage)) {
+        let all = &runner.setup.data[&plan.data].train;
+        let is_meant = |position: &usize| samples.contains(&all.indices()[*position]);
+        let some = all.select(&(0..all.len()).filter(is_meant).collect::<Vec<_>>());
+        let header = Header { index: some.indices().to_vec(), ..header(runner.setup, plan, 0) };
+        let path = folder.join(format!("{}.rec", plan.name));
+        record(runner, plan, (&header, &some), &path, &mut || None)?;
+        let open = Recording::open(&path).map_err(|message| TrainError::Recording(plan.name.clone(), message))?;
         let _ = plan.open.set(open);
     }
     Ok(())
@@ -131,9 +153,9 @@ fn models(run: &RunPlan, plan: &RecordingPlan) -> Result<u64, TrainError> {
 fn record(
     runner: &StageRunner<'_>,
     plan: &RecordingPlan,
-    header: &Header,
+    (header, samples): (&Header, &Samples),
     path: &Path,
-    (state, observer): (&Progressed, &mut dyn Observer),
+    stops: &mut dyn FnMut() -> Option<TrainError>,
 ) -> Result<(), TrainError> {
     let StageRunner { setup, run, .. } = runner;
     let mut names: Vec<&String> = vec![];
@@ -146,14 +168,16 @@ fn record(
     let views = models.iter().map(|model| ViewSpec { augment: false, ..model.view.clone() }).collect();
     let file = |error| TrainError::file(path, error);
     let mut writer = Writer::new(path, header).map_err(file)?;
+    let mut seen = 0;
     // One thread, no batch ahead: what is in memory is one batch and what models hold of it.
     let spec = LoaderSpec { views, workers: 0, fields: Some(vec![]), ..LoaderSpec::new(plan.batch) };
-    for served in Loader::new(&setup.data[&plan.data].train, spec)? {
-        if observer.wants_to_stop() {
-            return Err(state.stopped());
+    for served in Loader::new(samples, spec)? {
+        if let Some(stopped) = stops() {
+            return Err(stopped);
         }
         let served = served?;
         let count = served.len();
+        seen += count;
         let tensors = fields(served, setup.float, &setup.device)?;
         let mut held: BTreeMap<(usize, bool), Vec<Vec<Vec<f32>>>> = BTreeMap::new();
         for model in &models {
@@ -181,6 +205,11 @@ fn record(
                 writer.write(&frame[sample]).map_err(file)?;
             }
         }
+    }
+    if seen < header.index.len() {
+        let message =
+            format!("{} samples of `{}` cannot be read, and it holds every one", header.index.len() - seen, plan.data);
+        return Err(TrainError::Recording(plan.name.clone(), message));
     }
     writer.finish().map_err(file)
 }

@@ -22,7 +22,8 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-pub(super) use make::prepare;
+pub use file::verify_recording;
+pub(super) use make::{prepare, rehearse};
 
 /// A recording of the manifest.
 #[derive(Debug)]
@@ -123,6 +124,15 @@ fn tap(
 }
 
 impl RecordingPlan {
+    /// Bytes of the file that is still to be made; 0 where it is there.
+    pub(super) fn bytes(&self, setup: &Setup) -> u64 {
+        if self.open.get().is_some() {
+            return 0;
+        }
+        let row: u64 = self.arrays.iter().filter_map(|(_, shape)| file::bytes_of(shape)).sum();
+        row * setup.data.get(&self.data).map_or(0, |set| set.train.len()) as u64
+    }
+
     fn array(&self, name: &str) -> Option<usize> {
         self.arrays.iter().position(|(known, _)| known == name)
     }
