@@ -44,7 +44,7 @@ impl Sum {
         samples.indices().iter().for_each(|row| self.number(*row));
         for (name, field) in samples.fields() {
             self.text(name);
-            self.text(field.values().dtype());
+            self.text(if field.are_bytes() { "u8" } else { field.values().dtype() });
             self.number(field.shape().len());
             field.shape().iter().for_each(|dim| self.number(*dim));
             self.values(field, samples.indices());
@@ -66,6 +66,9 @@ impl Sum {
                 for row in rows.iter().step_by(apart) {
                     sample.clear();
                     match field.push_f32(*row, 1.0, &mut sample) {
+                        Ok(()) if field.are_bytes() => {
+                            self.0.update(sample.iter().map(|value| *value as u8).collect::<Vec<u8>>());
+                        }
                         Ok(()) => self.floats(&sample),
                         Err(error) => self.text(&error.to_string()),
                     }
