@@ -7,7 +7,8 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
-use support::lab::{DIGITS, DISTIL, Lab};
+use support::hostile;
+use support::lab::{DIGITS, DISTIL, Lab, plugin};
 use support::stateful::{KD, body, everything};
 
 /// Lines of a log without what the clock says.
@@ -79,6 +80,20 @@ fn first_batch_that_is_not_finite_is_told_with_its_term() {
     };
     let skips = estimate(&text.replace("terms.task", "nonfinite = { skip = 9 }\nterms.task"));
     assert!(skips["notes"][0].as_str().is_some_and(|note| note.contains("leaves its first step out, of 9")), "{skips}");
+}
+
+/// A part that reads values is not traced: that it leaves a parameter alone is seen in its first step.
+#[test]
+fn parameter_without_gradient_is_found_where_no_trace_shows_it() {
+    let lab = Lab::with([hostile("parts"), plugin("stillhouse-basics")]);
+    let text = format!(
+        "{DIGITS}\n{DISTIL}\nterms.task = {{ use = \"cross_entropy\" }}\nterms.idle = {{ use = \"idle_unseen\" }}\n"
+    );
+    let (message, hint) = lab.refusal(&text);
+    assert_eq!(message, "no term gave `idle.idle` a gradient in the first step of stage `distil`, which trains it");
+    assert!(hint.starts_with("a part that reads values is seen only when it runs"), "{hint}");
+    let ran = lab.run("idle", &text);
+    assert_eq!((ran.code, ran.err.lines().next()), (Some(1), Some(format!("error: {message}").as_str())));
 }
 
 #[test]

@@ -24,7 +24,10 @@ fn term(name: &str) -> String {
 /// The run fails with code 1 after the teacher was trained; what the teacher's stage saved is whole and can be gone on from.
 fn fails(name: &str) -> (Lab, Ran) {
     let lab = lab();
-    let ran = lab.run("a", &term(name));
+    let found = lab.run("a", &term(name));
+    assert!(found.code == Some(1) && found.err.contains(name), "{name}: {}", found.err);
+    assert!(!lab.path().join("runs").exists(), "{name} is found before anything is trained");
+    let ran = lab.run_with("a", &term(name), &["--no-preflight"]);
     assert_eq!(ran.code, Some(1), "{name}: {}", ran.err);
     assert!(ran.err.contains(name), "{name}: {}", ran.err);
     assert_eq!(lab.epochs("a", "teacher").len(), 3, "{name}");
@@ -104,7 +107,11 @@ fn panic_when_a_part_is_dropped_harms_nobody() {
 fn panic_in_a_modules_step_is_an_error_with_its_line() {
     let lab = lab();
     let layers = "layers = [{ name = \"flat\", kind = \"flatten\" }, { name = \"cell\", kind = \"relu\" }, { name = \"fc\", kind = \"linear\", out = 10 }]\nmodules.cell = \"panics_in_step\"";
-    let ran = lab.run("a", &term("good").replace("arch = { kind = \"mlp\", hidden = [16] }", layers));
+    let ran = lab.run_with(
+        "a",
+        &term("good").replace("arch = { kind = \"mlp\", hidden = [16] }", layers),
+        &["--no-preflight"],
+    );
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert!(
         ran.err.contains("models.student.modules.cell")
@@ -178,7 +185,7 @@ fn connector_that_gives_another_shape_is_refused_by_the_loss() {
 #[test]
 fn process_ended_by_a_part_leaves_the_checkpoint() {
     let lab = lab();
-    let ran = lab.run("a", &term("exits_in_run"));
+    let ran = lab.run_with("a", &term("exits_in_run"), &["--no-preflight"]);
     assert_eq!(ran.code, Some(86));
     goes_on(&lab);
 }

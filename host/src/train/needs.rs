@@ -77,7 +77,7 @@ pub fn existing(folder: &Path) -> PathBuf {
 pub fn free(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
-        let found = rustix::fs::statvfs(&existing(folder)).ok()?;
+        let found = rustix::fs::statvfs(existing(folder)).ok()?;
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
     #[cfg(not(unix))]

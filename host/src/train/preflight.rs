@@ -51,8 +51,8 @@ struct Step {
     seconds: [f64; 2],
 }
 
-/// Takes every stage of the plan through a step of real samples: passes, taps, terms, gradients, updates, evaluation. Models, parts and
-/// optimizers are those of the plan and change: nothing else may run on it.
+/// Takes every stage of the plan through a step of real samples: passes, taps, terms, gradients, updates at a rate of 0, evaluation. Models, parts
+/// and optimizers are those of the plan, and their state changes: nothing else may run on it.
 ///
 /// # Errors
 /// What would end the run at its first step, a trained parameter without gradient, a teacher whose weights change.
@@ -161,7 +161,7 @@ impl Try<'_> {
         let moment = runner.moment(stage, set, &extent(stage, set.train.len()), &Position::default());
         let mut stepper = Stepper::new(stage, &runner.run.models, optimizers);
         stepper.watch();
-        let step = || stepper.step(&inputs, &moment, 1.0, false);
+        let step = || stepper.step(&inputs, &moment, 0.0, false);
         let report = last_words::during("the first step", &stage.name, 0, step)
             .map_err(|error| error.in_step(&stage.name, 0))?;
         let seen = stepper.seen();

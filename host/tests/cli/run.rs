@@ -133,7 +133,8 @@ fn eval_without_weights_or_of_unknown_model_is_refused() {
 
 #[test]
 fn check_tells_what_will_run() {
-    let said = Place::with(TINY).succeed(&["check", "m.toml"]);
+    let place = Place::with(TINY);
+    let said = place.succeed(&["check", "m.toml"]);
     let wanted = "\
 the manifest is fine; it runs
 
@@ -153,7 +154,10 @@ stage distil
   term task: cross_entropy (student = student `logits`, label = field `label`)
   term kd: kd (student = student `logits`, teacher = teacher `logits`)
 ";
-    assert_eq!((said.out.as_str(), said.err.as_str()), (wanted, ""));
+    let rest = said.out.strip_prefix(wanted).unwrap_or_else(|| panic!("{}", said.out));
+    assert!(rest.starts_with("\na step of every stage works; the run takes about "), "{rest}");
+    assert_eq!((rest.lines().count(), said.err.as_str()), (2, ""));
+    assert_eq!(place.succeed(&["check", "m.toml", "--no-preflight"]).out, wanted);
 }
 
 #[test]
@@ -171,7 +175,9 @@ fn check_explained_tells_what_runs_each_layer() {
 #[test]
 fn check_json_has_findings_with_their_places() {
     let fine = Place::with(TINY).succeed(&["check", "m.toml", "--json"]);
-    assert_eq!(json(&fine.out), serde_json::json!({ "ok": true, "findings": [] }));
+    let told = json(&fine.out);
+    assert_eq!((&told["ok"], &told["findings"]), (&true.into(), &serde_json::json!([])));
+    assert!(told["estimate"]["seconds"].is_f64() && told["estimate"]["disk"].is_u64(), "{told}");
     let said = Place::with(&TINY.replace("\"kd\"", "\"kdd\"")).run(&["check", "m.toml", "--json"]);
     assert_eq!((said.code, said.err.as_str()), (2, ""));
     let wanted = serde_json::json!({ "ok": false, "findings": [{

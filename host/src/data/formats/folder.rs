@@ -23,6 +23,8 @@ use crate::data::split::stratified;
 const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
 /// Longest side of a picture, in pixels.
 const LONGEST_SIDE: u32 = 16_384;
+/// Pictures that are decoded at once, beside those that are kept.
+const AT_ONCE: usize = 64;
 /// Most memory for decoding one picture, in bytes.
 const MOST_MEMORY: u64 = 1 << 28;
 
@@ -170,15 +172,17 @@ impl<'r> Reader<'r> {
 
     /// All pictures in memory.
     fn decoded(&self, listing: &Listing, shape: Vec<usize>) -> Result<(Field, Vec<i64>), DataError> {
-        let pictures: Vec<_> = listing.par_iter().map(|(path, _)| self.form.picture(path)).collect();
         let (mut pixels, mut labels) = (Vec::with_capacity(listing.len() * self.form.bytes()), Vec::new());
-        for ((path, label), picture) in listing.iter().zip(pictures) {
-            match picture {
-                Ok(picture) => {
-                    pixels.extend(picture);
-                    labels.push(*label);
+        for some in listing.chunks(AT_ONCE) {
+            let pictures: Vec<_> = some.par_iter().map(|(path, _)| self.form.picture(path)).collect();
+            for ((path, label), picture) in some.iter().zip(pictures) {
+                match picture {
+                    Ok(picture) => {
+                        pixels.extend(picture);
+                        labels.push(*label);
+                    }
+                    Err(error) => self.reading.damage.note(path.display().to_string(), error)?,
                 }
-                Err(error) => self.reading.damage.note(path.display().to_string(), error)?,
             }
         }
         Ok((Field::new(shape, Values::U8(pixels))?, labels))
@@ -228,7 +232,9 @@ impl Form {
         let pixels = if self.channels == 1 { picture.into_luma8().into_raw() } else { picture.into_rgb8().into_raw() };
         let planes = (0..self.channels).map(|channel| pixels.iter().skip(channel).step_by(self.channels).copied());
         if got == self.size {
-            return Ok(planes.flatten().collect());
+            let mut out = Vec::with_capacity(pixels.len());
+            out.extend(planes.flatten());
+            return Ok(out);
         }
         let resize = Resize::new("folder", got, self.size, Filter::Area)?;
         let mut out = Vec::new();
