@@ -248,7 +248,7 @@ fn mistakes_are_one_error_before_anything_runs() {
         (grid("stage.distil.epochs = [1, 1]"), "error: `s.toml`: two points have the name `epochs=1`"),
         (grid("stage.distil.batch = [32, 0]"), "`batch` must be at least 1, got 0"),
         (grid("stage.distil.terms.kd.temperature = [1, -1]"), "`temperature`"),
-        (grid("stage.distil.terms.kd.use = [\"kd\", \"none\"]"), "no plugin has a part `none`"),
+        (grid("stage.distil.terms.kd.use = [\"kd\", \"none\"]"), "no plugin has a loss or distiller `none`"),
         (head.to_owned(), "error: `s.toml`: there is nothing to sweep over"),
         (
             format!("{head}seeds = []\n[grid]\nstage.distil.epochs = [1]\n"),
