@@ -192,8 +192,9 @@ fn repetition_with_other_settings_or_numbers_says_what_differs() {
     assert!(said.out.contains(" numbers do not agree:\n  seed 3, stage distil-alone, "), "{}", said.out);
     assert!(said.out.contains("  seed 3, model student, weights: "), "{}", said.out);
     assert!(!said.out.contains("  seed 3, stage teacher, "), "the teacher's rate is its own: {}", said.out);
-    let teacher = said.out.lines().find(|line| line.starts_with("3     teacher ")).expect("a row");
-    assert!(teacher.ends_with("identical"), "{teacher}");
+    let mut rows = said.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let teacher = rows.find(|row| row.starts_with(&["3", "teacher", "accuracy"])).expect("a row");
+    assert_eq!(teacher.last(), Some(&"identical"), "{}", said.out);
 
     let table = receipt(&lab, "once.again");
     assert!(table["manifest"]["text"].as_str().is_some_and(|text| text.contains("lr = 0.06")));

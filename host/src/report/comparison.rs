@@ -125,7 +125,7 @@ pub fn compare_runs(runs: &[Reached], model: Option<&str>, metric: Option<&str>)
     let mut settings = IndexMap::new();
     for run in runs.iter().skip(1) {
         let found = differing(&runs[0].manifest, &run.manifest).into_iter();
-        let told = found.filter(|(path, _)| !matches!(path.as_str(), "run.name" | "run.dir"));
+        let told = found.filter(|(path, _)| !matches!(path.as_str(), "run.name" | "run.dir" | "run.threads"));
         settings.insert(run.name.clone(), told.map(|(path, text)| format!("{path}: {text}")).collect());
     }
     Ok(Comparison { metric, rows, differences, settings })

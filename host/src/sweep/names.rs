@@ -19,6 +19,14 @@ fn is_kept(letter: char) -> bool {
     letter.is_alphanumeric() || matches!(letter, '.' | '_' | '+' | '-')
 }
 
+/// A value on one line of TOML, large and small numbers in short.
+pub(super) fn written(value: &Value) -> String {
+    match value {
+        Value::Float(number) if number.is_finite() => format!("{number:?}"),
+        value => value.to_string(),
+    }
+}
+
 /// A value in a name: numbers and texts as they are, lists by their items, tables by what they name, else by their place.
 pub(super) fn word(value: &Value, place: usize) -> String {
     let text = match value {
@@ -28,10 +36,11 @@ pub(super) fn word(value: &Value, place: usize) -> String {
             let named = ["use", "kind"].into_iter().find_map(|key| table.get(key)?.as_str());
             named.map_or_else(|| (place + 1).to_string(), str::to_owned)
         }
-        value => value.to_string(),
+        value => written(value),
     };
     let kept: String = text.chars().map(|letter| if is_kept(letter) { letter } else { '-' }).take(LONGEST).collect();
-    kept.trim_matches(['-', '.']).to_owned()
+    // A sign at the front stays.
+    kept.trim_start_matches('.').trim_end_matches(['-', '.']).to_owned()
 }
 
 /// The shortest end of each path that no other has: `temperature`, or `kd.temperature` beside `dkd.temperature`.
@@ -59,11 +68,11 @@ mod tests {
 
     #[test]
     fn words_of_values_are_good_for_folders() {
-        let text = "a = [0.5, 4, true, 'a b/c', ['x', 2], { kind = 'sgd', lr = 1 }, { lr = 1 }, '../..']";
+        let text = "a = [0.5, 4, true, 1e30, -1e-5, 'a b/c', ['x', 2], { kind = 'sgd', lr = 1 }, { lr = 1 }, '../..']";
         let table: toml::Table = toml::from_str(text).expect("is TOML");
         let words: Vec<String> =
             table["a"].as_array().expect("a list").iter().enumerate().map(|(at, value)| word(value, at)).collect();
-        assert_eq!(words, ["0.5", "4", "true", "a-b-c", "x+2", "sgd", "7", ""]);
+        assert_eq!(words, ["0.5", "4", "true", "1e30", "-1e-5", "a-b-c", "x+2", "sgd", "9", ""]);
         assert!(is_plain("kd+fit_2") && !is_plain("..") && !is_plain("a/b") && !is_plain(""));
     }
 }

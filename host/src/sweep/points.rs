@@ -1,7 +1,7 @@
 //! The points of a sweep: variants crossed with the grid.
 
 use super::file::SweepError;
-use super::names::{labels, word};
+use super::names::{labels, word, written};
 use toml::Value;
 
 /// A run of the sweep.
@@ -47,7 +47,7 @@ pub(super) fn cross(
     check_paths(grid, variants, &seeds)?;
     let paths: Vec<Vec<String>> = grid.iter().map(|setting| keys(&setting.path)).collect();
     let labels = labels(&paths);
-    let one = |setting: &Setting| setting.values.first().map(|value| format!("{}={value}", setting.path));
+    let one = |setting: &Setting| setting.values.first().map(|value| format!("{}={}", setting.path, written(value)));
     let plain = Variant { name: String::new(), settings: vec![] };
     let mut points: Vec<Point> = vec![];
     for variant in if variants.is_empty() { std::slice::from_ref(&plain) } else { variants } {
@@ -72,7 +72,7 @@ fn extended(point: &Point, setting: &Setting, label: &str) -> Vec<Point> {
     let with = |(place, value): (usize, &Value)| {
         let comma = if point.name.is_empty() { "" } else { "," };
         let mut overrides = point.overrides.clone();
-        overrides.push(format!("{}={value}", setting.path));
+        overrides.push(format!("{}={}", setting.path, written(value)));
         Point { name: format!("{}{comma}{label}={}", point.name, word(value, place)), overrides }
     };
     setting.values.iter().enumerate().map(with).collect()

@@ -155,6 +155,11 @@ fn schema_accepts_every_example() {
         }
         let text = std::fs::read_to_string(&path).expect("an example is read");
         let value: Value = toml::from_str(&text).expect("an example is TOML");
+        // A sweep names its manifest, which is an example of its own.
+        if let Some(manifest) = value["manifest"].as_str() {
+            assert!(path.with_file_name(manifest).exists(), "{}", path.display());
+            continue;
+        }
         assert_eq!(schema.check(&value, &schema.0, &path.display().to_string()), Ok(()));
         seen += 1;
     }

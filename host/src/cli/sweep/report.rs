@@ -73,7 +73,7 @@ fn told(point: &Placed, became: &Became) -> Value {
     let (state, more) = match became {
         Became::WasFinished => ("finished", None),
         Became::Ran(seconds) => ("finished", Some(("seconds", json!(seconds)))),
-        Became::Failed(why, said) => ("failed", Some(("error", json!([&[why.clone()], said.as_slice()].concat())))),
+        Became::Failed(why, said) => ("failed", Some(("error", json!({ "ended": why, "said": said })))),
         Became::Left => ("left", None),
     };
     let mut value = point.json(state);
