@@ -5,7 +5,7 @@
 //! cargo run --release -p stillhouse --example fuzz -- image --minutes 20 --seed 1
 //! ```
 //! Targets are `image` (ELF reader and preamble, on the libraries beside the binary), `manifest` (the manifests under `examples`,
-//! their diagnostics drawn, and their text as a lock file), and files that a run reads again: `checkpoint`, `recording`. The same seed
+//! their diagnostics drawn, and their text as a lock file), and files that a run reads again: `checkpoint`, `recording`, `cache`. The same seed
 //! gives the same inputs.
 
 #[path = "fuzz/state.rs"]
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         }
         (_, Some(reader)) => (vec![(reader.whole)()], &|input| reader.look(input)),
         _ => {
-            eprintln!("usage: fuzz image|manifest|checkpoint|recording [--minutes N] [--seed N]");
+            eprintln!("usage: fuzz image|manifest|checkpoint|recording|cache [--minutes N] [--seed N]");
             return ExitCode::from(2);
         }
     };

@@ -52,6 +52,9 @@ fn unreached(stage: &StagePlan, scene: &Scene<'_>, missed: &[&str], reached: &[&
     let message = format!("no term reaches the parameter `{first}`{more}, which stage `{}` trains", stage.name);
     let prefix = stage.trained.iter().map(|name| format!("{name}.")).find(|prefix| first.starts_with(prefix));
     let hint = match prefix {
+        Some(_) if !stage.inner.is_empty() => {
+            "the method plans this stage: its plan may end at a port (`upto_port`) or hold what no term of it reaches (`freeze`)".into()
+        }
         Some(prefix) => {
             let within = |names: &[&str]| {
                 names.iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect::<Vec<_>>()

@@ -17,6 +17,10 @@ pub(super) struct Layout {
     pub(super) taps: Vec<Kept>,
 }
 
+/// Most values of a sample and frame, and most frames of all taps, that a header is believed.
+const MOST_VALUES: usize = 1 << 28;
+const MOST_FRAMES: usize = 1 << 16;
+
 /// What is kept of one tap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -39,17 +43,19 @@ pub(super) enum KeepError {
 }
 
 impl Kept {
-    /// Values of one sample and frame; none where that is no number.
+    /// Values of one sample and frame; none where that is no number that a file could have.
     fn values(&self) -> Option<usize> {
-        self.shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
+        let product = self.shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        product.filter(|values| *values <= MOST_VALUES)
     }
 
     /// Bytes of one sample.
     fn bytes(&self, number: usize) -> Option<usize> {
+        let values = self.values()?;
         let frame = match self.top {
             // Values, their places, and the mean of the others.
             Some(top) => top.checked_mul(number + 4)?.checked_add(4)?,
-            None => self.values()?.checked_mul(number)?,
+            None => values * number,
         };
         frame.checked_mul(self.frames)
     }
@@ -86,9 +92,13 @@ impl Layout {
         if self.half { 2 } else { 4 }
     }
 
-    /// Bytes of one sample; none where that is no number.
+    /// Bytes of one sample; none where that is no number that a file could have.
     pub(super) fn bytes(&self) -> Option<usize> {
         let bytes = |kept: &Kept| kept.bytes(self.number());
+        let frames = self.taps.iter().fold(0usize, |sum, kept| sum.saturating_add(kept.frames));
+        if frames > MOST_FRAMES {
+            return None;
+        }
         self.taps.iter().try_fold(0usize, |sum, kept| sum.checked_add(bytes(kept)?))
     }
 

@@ -21,12 +21,13 @@ use crate::exec::{Forward, PassSpec};
 use crate::graph::Source;
 use crate::manifest::ManifestPath;
 use crate::ops::Moment;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use folder::Folder;
 use layout::{KeepError, Layout};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::path::Path;
 use store::{Header, Key, Store};
 
 /// The caches of a stage, by pass.
@@ -184,6 +185,24 @@ impl Cache {
         self.ended = true;
         self.untold = Some(format!("the cache in {} takes nothing more: {why}", self.folder.path.display()));
     }
+}
+
+/// Reads every record of a file of kept values and decodes it; gives keys and bytes of those that are whole.
+///
+/// # Errors
+/// It is no such file, not one of this context, or cannot be read.
+pub fn verify_cache(path: &Path, context: &str) -> Result<Vec<([u8; 16], Vec<u8>)>, String> {
+    let store = Store::open(path, context).map_err(|error| error.to_string())?;
+    let mut store = store.ok_or_else(|| format!("`{}` holds no kept values of this context", path.display()))?;
+    let points: Vec<Source> = (0..store.header.layout.taps.len()).map(Source::Layer).collect();
+    let mut found = vec![];
+    for key in store.keys() {
+        let Some(values) = store.read(&key) else { continue };
+        let rows = [values];
+        store.header.layout.decode(&points, &rows, &Device::Cpu).map_err(|error| error.to_string())?;
+        found.extend(rows.map(|values| (key, values)));
+    }
+    Ok(found)
 }
 
 /// Some samples of an input.

@@ -116,6 +116,11 @@ impl Store {
         }))
     }
 
+    /// All keys.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.index.keys().copied().collect()
+    }
+
     fn record(&self) -> usize {
         KEY + self.values + SUM
     }
