@@ -171,7 +171,8 @@ fn point_that_fails_is_reported_and_the_others_go_on() {
 #[cfg(unix)]
 #[test]
 fn sweep_that_is_stopped_goes_on_with_the_same_command() {
-    let slow = body().replace("batch = 32", "batch = 1").replace("lr = 0.1", "lr = 0.01");
+    let slow =
+        body().replace("batch = 32", "batch = 1").replace("lr = 0.1", "lr = 0.01").replace("epochs = 2", "epochs = 6");
     let grid = GRID.replace("[0.05, 0.1]", "[0.002, 0.005]");
     let whole = lab(&grid);
     whole.manifest("m", &slow);
@@ -199,7 +200,9 @@ fn sweep_that_is_stopped_goes_on_with_the_same_command() {
             "{said}"
         );
         let listed = sweep(&lab, &["--dry-run"]);
-        assert!(listed.out.contains(": begun\n") && listed.out.contains(": finished\n"), "{}", listed.out);
+        assert!(listed.out.contains(": finished\n"), "{}", listed.out);
+        // Of two at once the other one may end before it hears of it.
+        assert!(workers == "2" || listed.out.contains(": begun\n"), "{}", listed.out);
     }
     let said = sweep(&lab, &[]);
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
