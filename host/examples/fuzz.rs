@@ -165,8 +165,8 @@ impl Dice {
     }
 
     /// A number anywhere; sometimes a single bit.
-    fn damage_number(&mut self, input: &mut Vec<u8>) -> Before {
-        let all = input.clone();
+    fn damage_number(&mut self, input: &mut [u8]) -> Before {
+        let all = input.to_vec();
         let at = self.below(input.len() as u64) as usize;
         if self.below(4) == 0 {
             input[at] ^= 1 << self.below(8);

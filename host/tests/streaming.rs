@@ -207,7 +207,7 @@ fn folder_larger_than_the_memory_that_it_takes() {
                 Rgb([(x + at) as u8, (y * 2 + at * 3) as u8, ((x / 16 + y / 16) * 4 + 90 * (at % 2)) as u8])
             };
             let first = folder.join(format!("{at}-0.png"));
-            RgbImage::from_fn(256, 256, |x, y| shade(x, y)).save(&first).expect("is written");
+            RgbImage::from_fn(256, 256, shade).save(&first).expect("is written");
             for copy in 1..copies {
                 fs::hard_link(&first, folder.join(format!("{at}-{copy}.png"))).expect("is linked");
             }

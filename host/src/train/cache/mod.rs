@@ -187,11 +187,14 @@ impl Cache {
     }
 }
 
+/// A key, and the bytes that are kept under it.
+pub type KeptRecord = ([u8; 16], Vec<u8>);
+
 /// Reads every record of a file of kept values and decodes it; gives keys and bytes of those that are whole.
 ///
 /// # Errors
 /// It is no such file, not one of this context, or cannot be read.
-pub fn verify_cache(path: &Path, context: &str) -> Result<Vec<([u8; 16], Vec<u8>)>, String> {
+pub fn verify_cache(path: &Path, context: &str) -> Result<Vec<KeptRecord>, String> {
     let store = Store::open(path, context).map_err(|error| error.to_string())?;
     let mut store = store.ok_or_else(|| format!("`{}` holds no kept values of this context", path.display()))?;
     let points: Vec<Source> = (0..store.header.layout.taps.len()).map(Source::Layer).collect();
