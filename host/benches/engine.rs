@@ -45,10 +45,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Name, and what is measured: see [`Work::parse`].
-const WORKS: [(&str, &str); 25] = [
+const WORKS: [(&str, &str); 26] = [
     ("kd-r56-r20-b64", "resnet56 resnet20 64"),
     ("kd-r56-r20-b128", "resnet56 resnet20 128"),
     ("kd-r56-r20-b64-half", "resnet56 resnet20 64 - bf16"),
+    ("kd-r56-r20-b128-half", "resnet56 resnet20 128 - bf16"),
     ("kd-r32x4-r8x4-b64", "resnet32x4 resnet8x4 64"),
     ("kd-r32x4-mobile-b64", "resnet32x4 mobile 64"),
     ("kd-r50-mobile-b64", "ResNet50 mobile 64"),
