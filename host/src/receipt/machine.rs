@@ -59,11 +59,6 @@ fn instructions() -> &'static str {
     }
 }
 
-/// The most memory that this process held so far, in bytes; none where the system does not tell.
-pub(super) fn peak_memory() -> Option<u64> {
-    field("/proc/self/status", "VmHWM").and_then(|text| bytes(&text))
-}
-
 /// The value behind `name` and a colon, in a file of such lines.
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
@@ -112,6 +107,5 @@ mod tests {
     #[test]
     fn bytes_of_what_the_system_says() {
         assert_eq!((bytes("12 kB"), bytes("12"), bytes("x kB")), (Some(12_288), None, None));
-        assert!(!cfg!(target_os = "linux") || peak_memory().is_some_and(|peak| peak > 1 << 20));
     }
 }

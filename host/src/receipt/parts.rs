@@ -4,8 +4,9 @@
 //! that one that is killed counts up to its last checkpoint.
 
 use super::NAME;
-use super::machine::{peak_memory, utc};
+use super::machine::utc;
 use crate::disk::place;
+use crate::train::peak_memory;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
