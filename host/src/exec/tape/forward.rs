@@ -56,7 +56,7 @@ pub(super) type Made = (Value, Option<Box<dyn Back>>);
 ///
 /// # Errors
 /// A layer or module fails; the message names it.
-pub(crate) fn forward(
+pub(super) fn forward(
     network: &Network,
     input: &Tensor,
     spec: &PassSpec,

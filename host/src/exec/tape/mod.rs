@@ -6,7 +6,8 @@
 //! norm inside the convolution's kernel, the gradient of a raw output is formed when it is read ([`backward`]), and only what
 //! leads to a trained parameter is computed.
 //!
-//! A network without gradients in evaluation has batch norm, sum and activation folded into its convolutions ([`fold`]).
+//! A network without gradients in evaluation has batch norm, sum and activation folded into its convolutions ([`fold`])
+//! and runs over portions of the batch that stay in cache ([`portions`]).
 //!
 //! Over time each frame is a run of the graph; the state of recurrent layers goes on in buffers, its gradient back in them
 //! ([`state`]). An LSTM keeps its gates: cells and outputs are made from them again on the way back.
@@ -33,6 +34,7 @@ mod next_frame;
 mod norm;
 mod pointwise;
 mod pool;
+mod portions;
 mod record;
 mod remade;
 mod state;
@@ -42,6 +44,9 @@ mod value;
 
 pub use backward::ParamGrad;
 pub(crate) use conv::Packs;
-pub(crate) use forward::{forward, free_buffers};
+pub(crate) use forward::free_buffers;
+pub(crate) use portions::forward;
+#[cfg(test)]
+pub(crate) use portions::portion;
 pub use record::Tape;
 pub(crate) use support::has_kernel;

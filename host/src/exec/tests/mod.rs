@@ -5,6 +5,7 @@ mod forward;
 mod gradients;
 mod layers;
 mod modules;
+mod portions;
 mod published;
 mod recurrent;
 mod statistics;
