@@ -1,7 +1,8 @@
 //! The promise of 1.x: plugins that were built with 1.0 of the interface (`tests/abi/1.0`) load, describe themselves, are checked and
 //! train in this host, however they were built; one of a newer minor does until it asks for what this host has not.
 //!
-//! The whole debug profile takes long to build: `cargo test --release -p stillhouse --test abi -- --ignored`.
+//! The whole debug profile takes long to build, and another compiler has to be there (`$STILLHOUSE_TOOLCHAIN`, `nightly` unless
+//! set): `cargo test --release -p stillhouse --test abi -- --ignored`.
 #![allow(missing_docs)]
 
 mod support;
@@ -121,6 +122,16 @@ fn frozen_plugin_gives_the_same_bits_however_it_was_built() {
 fn frozen_plugin_of_the_debug_profile_gives_the_same_bits() {
     let plain = weights(&trained(Built::Plainly).0);
     assert_eq!(weights(&trained(Built::Debug).0).differing(&plain), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "wants another toolchain"]
+fn frozen_plugin_of_another_compiler_gives_the_same_bits() {
+    let file = frozen(Built::OtherCompiler);
+    let by = |file: &Path| verify(file, false).expect("a plugin").built_with;
+    assert_ne!(by(&file), by(&frozen(Built::Plainly)));
+    let plain = weights(&trained(Built::Plainly).0);
+    assert_eq!(weights(&trained(Built::OtherCompiler).0).differing(&plain), Vec::<String>::new());
 }
 
 #[test]

@@ -235,6 +235,15 @@ fn run_goes_on_to_the_bit_beside_a_cache() {
 }
 
 #[test]
+fn explain_tells_what_is_kept() {
+    let lab = lab();
+    let explained = lab.explain("m", &body("cache = { numbers = \"f16\", top = 2 }"));
+    let kept = "evaluation, no gradient, kept in the cache as f16 numbers, of the output the 2 largest\n";
+    assert!(explained.contains(kept), "{explained}");
+    assert!(!lab.explain("m", &body("")).contains("cache"));
+}
+
+#[test]
 fn cache_that_cannot_be_is_refused() {
     let lab = lab();
     let refusal = |cache: &str| lab.refusal(&body(cache));

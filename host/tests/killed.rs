@@ -89,7 +89,7 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
         let name = entry.strip_prefix(root).expect("is below").to_string_lossy().into_owned();
         match entry.file_name().and_then(|name| name.to_str()) {
             // They have the name of the run, when checkpoints are written, and how long it took.
-            Some("checkpoints" | "manifest.toml" | "receipt.toml" | "parts.json") => {}
+            Some("checkpoints" | "manifest.toml" | "receipt.toml" | "parts.json" | "run.lock") => {}
             Some("metrics.jsonl") => {
                 found.insert(name, log(&entry));
             }

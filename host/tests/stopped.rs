@@ -95,3 +95,35 @@ fn second_signal_ends_a_run_at_once() {
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(lines.is_empty() || lines[0].starts_with("stopped at stage teacher"), "{lines:?}");
 }
+
+#[test]
+fn folder_in_which_a_process_runs_is_not_taken_by_another() {
+    let lab = Lab::new();
+    lab.manifest("a", &body().replace("epochs = ", "epochs = 100"));
+    let mut child = begun(&lab, "a", &[]);
+    for more in [&[][..], &["--resume"]] {
+        let other = lab.ask(&[&["run", "--quiet", "a.toml"], more].concat());
+        assert_eq!(other.code, Some(1), "{}", other.err);
+        assert!(
+            other.err.ends_with(&format!(
+                "runs/a: process {} runs here\n\nhint: wait for it or stop it; or give this run \
+            another name: `--set run.name=NAME`\n",
+                child.id()
+            )),
+            "{}",
+            other.err
+        );
+        assert!(child.try_wait().expect("can be asked").is_none(), "the first one goes on");
+        assert!(!lab.path().join("runs/a.1").exists(), "nothing was moved");
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let mut resumed = begun(&lab, "a", &["--resume"]);
+    let start = Instant::now();
+    while std::fs::read_to_string(lab.path().join("runs/a/run.lock")).ok() != Some(resumed.id().to_string()) {
+        assert!(resumed.try_wait().expect("can be asked").is_none() && start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    send(&resumed, "-KILL");
+    assert_eq!(end(resumed), (None, vec![]), "the lock went with its process");
+}

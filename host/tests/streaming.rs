@@ -140,6 +140,26 @@ fn damaged_pictures_are_left_out_and_counted_up_to_the_limit() {
     }
 }
 
+/// The limit is that of the run, not of the process.
+#[test]
+fn damaged_pictures_are_counted_over_all_parts_of_a_run() {
+    let lab = Lab::new();
+    let pictures = lab.path().join("pictures");
+    write_pictures(&pictures, 60, 20);
+    let data = "use = \"folder:pictures\"\nstream = true\ncache_mb = 0\ndamaged = { skip = 1 }";
+    let text = normalised(data).replace("epochs = 3", "epochs = 60");
+    let [first, second] = ["train/b/007.png", "train/a/011.png"].map(|name| pictures.join(name));
+    let whole = fs::read(&first).expect("reads");
+    cut(&first);
+    lab.run_and_kill("a", &text, 2);
+    fs::write(&first, whole).expect("is written");
+    cut(&second);
+    let ran = lab.run_with("a", &text, &["--resume"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("error: more samples are damaged than `damaged` allows"), "{}", ran.err);
+    assert!(ran.err.contains("train/a/011.png` is not a readable picture"), "{}", ran.err);
+}
+
 #[test]
 fn labels_that_name_no_class_are_told_or_left_out() {
     let lab = Lab::new();

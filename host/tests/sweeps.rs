@@ -216,6 +216,36 @@ fn sweep_that_is_stopped_goes_on_with_the_same_command() {
     assert!(resumed.count() >= 1, "a point went on where it was");
 }
 
+/// Its points end with it, and leave what they go on from.
+#[cfg(unix)]
+#[test]
+fn sweep_that_is_killed_takes_its_points_along() {
+    let lab = lab(GRID);
+    lab.manifest("m", &body().replace("batch = 32", "batch = 1").replace("epochs = 2", "epochs = 40"));
+    let mut command = lab.command(&["sweep", "s.toml", "--quiet", "--workers", "2"]);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("begins");
+    let start = Instant::now();
+    let soon = |start: Instant| {
+        assert!(start.elapsed() < Duration::from_secs(600));
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    while !trains(&lab) {
+        soon(start);
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let is_free =
+        |folder: &std::path::PathBuf| fs::File::open(folder.join("run.lock")).is_ok_and(|file| file.try_lock().is_ok());
+    while !points(&lab).iter().all(is_free) {
+        soon(start);
+    }
+    assert_eq!(finished(&lab), 0);
+    let listed = sweep(&lab, &["--dry-run"]);
+    assert!(listed.out.contains(": begun\n"), "{}", listed.out);
+    let has_checkpoint = |folder: &std::path::PathBuf| fs::read_dir(folder.join("seed-0/checkpoints")).is_ok();
+    assert!(points(&lab).iter().any(has_checkpoint), "a checkpoint inside of the first epoch");
+}
+
 #[cfg(unix)]
 fn finished(lab: &Lab) -> usize {
     points(lab).iter().filter(|folder| folder.join("receipt.toml").exists()).count()

@@ -3,7 +3,7 @@
 use crate::exec::Executor;
 use crate::manifest::Optimizer;
 use crate::ops::BoundPart;
-use crate::train::{BoundTerm, GroupPlan, PassPlan, PhasePlan, Read, RunPlan, Setup, StagePlan};
+use crate::train::{BoundTerm, GroupPlan, PassPlan, PhasePlan, Read, RunPlan, Setup, StagePlan, kept};
 use std::fmt::Write as _;
 
 /// The plan, stage by stage, and every layer of every model.
@@ -46,7 +46,9 @@ fn in_phase(phase: &PhasePlan, stage: &StagePlan, plan: &RunPlan, setup: &Setup)
     }
     for name in passes {
         if let Some(pass) = stage.passes.get(&name) {
-            let _ = writeln!(text, "  pass {name}: {}", of_pass(pass));
+            let kept =
+                kept(plan, stage, pass).map_or(String::new(), |model| format!(", kept in the cache as {}", model.keep));
+            let _ = writeln!(text, "  pass {name}: {}{kept}", of_pass(pass));
         }
     }
     for active in &phase.terms {

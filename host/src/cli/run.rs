@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Begin without trying a small step of every stage first, and without asking whether the disk has room.
     #[arg(long)]
     no_preflight: bool,
+    /// Write a checkpoint and leave when standard input ends.
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
     /// Print the final table as JSON.
     #[arg(long)]
     json: bool,
@@ -82,6 +85,9 @@ fn train(setup: &Setup, args: &Args) -> Result<(Vec<Outcome>, Receipt), ExitCode
     let mut parts = Parts::begin(folder.path())
         .map_err(|(path, error)| failed(&format!("{}: {error}", path.display()), &[], None))?;
     let signals = Signals::listen().map_err(|error| failed(&format!("no signals can be heard: {error}"), &[], None))?;
+    if args.until_input_ends {
+        signals.listen_to_input();
+    }
     let mut outcomes = vec![];
     for seed in seeds {
         let plan = match first.take() {
@@ -168,8 +174,11 @@ fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
     if args.resume {
         check_changes(setup, args, &path)?;
     }
-    let (folder, moved) =
-        RunFolder::create(&path, args.resume).map_err(|error| failed(&error.to_string(), &[], None))?;
+    let (folder, moved) = RunFolder::create(&path, args.resume).map_err(|error| {
+        let is_busy = error.error.kind() == io::ErrorKind::ResourceBusy;
+        let hint = is_busy.then_some("wait for it or stop it; or give this run another name: `--set run.name=NAME`");
+        failed(&error.to_string(), &[], hint)
+    })?;
     let note = match moved {
         Some(moved) => Some(format!("note: an earlier run of this name was moved to {}", moved.display())),
         None if args.resume && !found => {

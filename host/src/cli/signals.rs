@@ -42,6 +42,16 @@ impl Signals {
         Ok(Signals(last))
     }
 
+    /// The end of standard input counts as `SIGTERM`: whoever holds its other end is gone, or wants this.
+    pub(super) fn listen_to_input(&self) {
+        let first = Arc::clone(&self.0);
+        std::thread::spawn(move || {
+            // An input that cannot be read has ended, too.
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            let _ = first.compare_exchange(0, SIGTERM.unsigned_abs() as usize, Ordering::Relaxed, Ordering::Relaxed);
+        });
+    }
+
     /// The signal that came since this was last asked.
     pub(super) fn take(&self) -> Option<Signal> {
         match self.0.swap(0, Ordering::Relaxed) {

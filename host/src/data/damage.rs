@@ -58,6 +58,17 @@ impl Damage {
         found.samples.values().next().map(|first| (found.samples.len(), first.clone()))
     }
 
+    /// Samples that were left out so far, with what is wrong with each.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).samples.clone()
+    }
+
+    /// Takes up those that an earlier part of the run left out; they were told of then.
+    pub fn take_up(&self, samples: &BTreeMap<String, String>) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.samples.extend(samples.iter().map(|(name, what)| (name.clone(), what.clone())));
+    }
+
     /// What is wrong with those that were found since this was asked before.
     pub fn news(&self) -> Vec<String> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,5 +104,10 @@ mod tests {
         assert!(damage.news().is_empty());
         let one_more = damage.note("c".into(), error(3)).unwrap_err();
         assert!(matches!(&one_more, DataError::TooManyDamaged { limit: 2, last } if last.starts_with("`3.png` is")));
+        let later = Damage::skip(2);
+        later.take_up(&damage.all());
+        assert!(later.news().is_empty());
+        later.note("a".into(), error(1)).unwrap();
+        assert!(later.note("c".into(), error(3)).is_err(), "the limit is the run's, not that of its last part");
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Why data could not be read or served.
 ///
 /// The text is `headline`, then indented lines (where, got, wanted), then, after an empty line,
-/// `hint: ...` where there is one: print it after `error: `. [`DataError::headline`] and
+/// `hint: ...` where there is one: print it after `error: `. [`DataError::headline`], [`DataError::notes`] and
 /// [`DataError::hint`] give its parts.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -382,6 +382,13 @@ impl DataError {
         self.to_string().lines().next().unwrap_or_default().to_owned()
     }
 
+    /// The lines below it: where, what was got, what was wanted.
+    pub fn notes(&self) -> Vec<String> {
+        let text = self.to_string();
+        let body = text.split(HINT).next().unwrap_or_default();
+        body.trim_end().lines().skip(1).map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned()).collect()
+    }
+
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         self.to_string().split_once(HINT).map(|(_, hint)| hint.to_owned())
@@ -417,7 +424,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_text_splits_into_headline_and_hint() {
+    fn error_text_splits_into_headline_notes_and_hint() {
         let error = DataError::NotFound {
             name: "mnist".into(),
             looked: vec!["a/mnist".into(), "b/mnist".into()],
@@ -428,6 +435,7 @@ mod tests {
             "data set `mnist` was not found\n  looked in:\n    a/mnist\n    b/mnist\n\nhint: get it"
         );
         assert_eq!(error.headline(), "data set `mnist` was not found");
+        assert_eq!(error.notes(), ["looked in:", "  a/mnist", "  b/mnist"]);
         assert_eq!(error.hint().as_deref(), Some("get it"));
     }
 

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::fmt;
 
 /// Where values of frozen models are kept, and how much of them.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -28,6 +29,17 @@ pub struct Keep {
     pub numbers: Option<Numbers>,
     /// Of the network's output so many of the largest values of a sample and the mean of the others' exponentials.
     pub top: Option<usize>,
+}
+
+/// `f16 numbers, of the output the 16 largest`.
+impl fmt::Display for Keep {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.numbers.unwrap_or_default() {
+            Numbers::F32 => write!(to, "f32 numbers")?,
+            Numbers::F16 => write!(to, "f16 numbers")?,
+        }
+        self.top.map_or(Ok(()), |top| write!(to, ", of the output the {top} largest"))
+    }
 }
 
 /// The numbers that values are kept in.

@@ -5,6 +5,7 @@
 //!             plugins.json             name, version, file and SHA-256 of every plugin that was loaded
 //!             receipt.toml             when the run has ended: all that is needed to repeat it, and what came out
 //!             parts.json               processes of the run: when they began, how long they ran
+//!             run.lock                 locked while a process runs here; its number
 //!             results.json             outcome of every model and seed on the test part
 //!             seed-<s>/metrics.jsonl   one JSON object a line: stage starts, epochs, what parts said
 //!                      checkpoints/    the newest states of the whole run, to go on from
@@ -19,10 +20,12 @@ use crate::manifest::Sources;
 use crate::plugin::Plugin;
 use crate::train::Outcome;
 use serde::Serialize;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A file or folder that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +42,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
 }
 
 /// The folder of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Kept open: the lock goes with it, however the process ends.
+    _lock: File,
 }
 
 /// The path without `.` and inner `..`, links not followed: `runs` for `examples/../runs`.
@@ -65,9 +70,14 @@ impl RunFolder {
     /// Makes the folder. One that is there already is moved aside (`<name>.1`, `<name>.2`, ...), unless the run resumes.
     ///
     /// # Errors
-    /// The folder cannot be made or moved.
+    /// The folder cannot be made or moved; or another process runs there (`ResourceBusy`).
     pub fn create(path: &Path, resume: bool) -> Result<(RunFolder, Option<PathBuf>), FolderError> {
         let mut moved = None;
+        let held = match lock(path) {
+            Err(found) if found.error.kind() == io::ErrorKind::ResourceBusy => return Err(found),
+            // Whatever else is wrong with it is found when the folder is made, or moved.
+            held => held.ok(),
+        };
         if path.exists() && !resume {
             let aside =
                 |n: u32| path.with_file_name(format!("{}.{n}", path.file_name().unwrap_or_default().to_string_lossy()));
@@ -76,7 +86,8 @@ impl RunFolder {
             moved = Some(free);
         }
         fs::create_dir_all(path).map_err(at(path))?;
-        Ok((RunFolder { path: path.into() }, moved))
+        let held = held.filter(|_| moved.is_none()).map_or_else(|| lock(path), Ok)?;
+        Ok((RunFolder { path: path.into(), _lock: held }, moved))
     }
 
     /// Its path.
@@ -136,6 +147,27 @@ impl RunFolder {
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
         Ok(EventLog::new(file))
     }
+}
+
+/// How long a process that is leaving is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Locks a folder for this process, where the file system can.
+fn lock(folder: &Path) -> Result<File, FolderError> {
+    let path = folder.join("run.lock");
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
+    let begun = Instant::now();
+    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        if begun.elapsed() > PATIENCE {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let error = io::Error::new(io::ErrorKind::ResourceBusy, format!("process {holder} runs here"));
+            return Err(FolderError { path: folder.into(), error });
+        }
+        sleep(Duration::from_millis(50));
+    }
+    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(at(&path))?;
+    Ok(file)
 }
 
 fn pretty(value: &impl Serialize) -> String {

@@ -24,7 +24,8 @@ pub(super) fn epoch_line(name: &str, epochs: u64, end: &EpochEnd, narrow: bool) 
         line.push_str(&format!("  {} left out", end.skipped));
     }
     let mut terms: Vec<String> = vec![];
-    if end.terms.len() > 1 || end.terms.iter().any(|term| term.gradient_norm.is_some()) {
+    // One term of weight 1 is the total.
+    if end.terms.len() > 1 || end.terms.iter().any(|term| term.gradient_norm.is_some() || term.weight != 1.0) {
         let norm =
             |norm: Option<f64>| norm.map_or(String::new(), |norm| format!(" (gradient {})", number(norm).trim_start()));
         terms.extend(
@@ -140,6 +141,14 @@ mod tests {
     fn epoch_line_outside_of_terminal_says_all() {
         let wanted = "distil            3/20  val  95.12 %*  total 0.5000  task 0.2500  kd 0.2500  1,234 samples/s";
         assert_eq!(epoch_line("distil", 20, &end(&["task", "kd"]), false), wanted);
+    }
+
+    #[test]
+    fn epoch_line_of_one_term_names_it_where_it_is_not_the_total() {
+        let mut alone = end(&["kd"]);
+        assert!(!epoch_line("distil", 20, &alone, false).contains("kd"));
+        alone.terms[0].weight = 2.0;
+        assert!(epoch_line("distil", 20, &alone, false).contains("total 0.5000  kd 0.2500"));
     }
 
     #[test]

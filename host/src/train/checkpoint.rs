@@ -44,6 +44,8 @@ pub struct Position {
     pub recordings: BTreeMap<String, u64>,
     /// Those of them that the log does not tell of yet.
     pub untold: Vec<String>,
+    /// Samples that could not be read, by data set, with what is wrong with each.
+    pub damaged: BTreeMap<String, BTreeMap<String, String>>,
     /// Bytes of the event log.
     pub log: u64,
 }

@@ -70,7 +70,7 @@ impl StageRunner<'_> {
             let stop = report.updated && observer.wants_to_stop();
             if stop || report.updated && !is_last && keeper.due.within_epoch(position.steps) {
                 state.position.inside.seconds = (before + started.elapsed().as_secs_f64()).into();
-                checkpoint::save(keeper.store, self.run, stepper.optimizers(), state, observer)?;
+                self.save(keeper.store, stepper.optimizers(), state, observer)?;
                 keeper.due.saved(state.position.steps);
             }
             if stop {

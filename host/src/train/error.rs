@@ -156,6 +156,7 @@ impl TrainError {
                     .concat()
             }
             TrainError::Damaged(wrong) => wrong.clone(),
+            TrainError::Data(error) => error.notes(),
             _ => vec![],
         }
     }

@@ -49,7 +49,7 @@ mod walk;
 
 pub use batch::{Fields, fields, view_field};
 pub use binding::PassPlan;
-pub use cache::{KeptRecord, verify_cache};
+pub use cache::{KeptRecord, kept, verify_cache};
 #[cfg(test)]
 pub(crate) use checkpoint::stand_in;
 pub use checkpoint::{Inside, Position, stage_of, verify_checkpoint};

@@ -70,6 +70,9 @@ pub fn run_seed(
     let mut saved = if resume { go_on(run, &mut store, observer)? } else { None };
     observer.rewind(saved.as_ref().map_or(0, |saved| saved.position.log)).map_err(TrainError::Log)?;
     let first = saved.as_ref().map_or(0, |saved| saved.position.stage);
+    for (name, samples) in saved.iter().flat_map(|saved| &saved.position.damaged) {
+        setup.data.get(name).into_iter().for_each(|set| set.damage.take_up(samples));
+    }
     let (mut optimizers, mut state): (Vec<Optimizer>, Progressed) = Default::default();
     for index in first..run.stages.len() {
         optimizers = runner.optimizers(index, optimizers);

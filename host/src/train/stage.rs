@@ -107,7 +107,7 @@ impl StageRunner<'_> {
             let is_last = position.epochs == epochs || !is_patient(stage, position);
             if is_last || stop || keeper.due.after_epoch(position.epochs, position.steps) {
                 state.averaged(|| self.save_student(stage, &folder.join("last.safetensors")))?;
-                checkpoint::save(keeper.store, self.run, optimizers, state, observer)?;
+                self.save(keeper.store, optimizers, state, observer)?;
                 keeper.due.saved(state.position.steps);
             }
             if stop {
@@ -118,6 +118,22 @@ impl StageRunner<'_> {
         self.finish(stage, state, &teachers)?;
         observer.stage_ended(&stage.name);
         Ok(())
+    }
+
+    /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// The folder or the log cannot be written.
+    pub(super) fn save(
+        &self,
+        store: &mut Store,
+        optimizers: &[Optimizer],
+        state: &mut Progressed,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let damaged = self.setup.data.iter().map(|(name, set)| (name.clone(), set.damage.all()));
+        state.position.damaged = damaged.filter(|(_, samples)| !samples.is_empty()).collect();
+        checkpoint::save(store, self.run, optimizers, state, observer)
     }
 
     /// What a stage needs beside the weights: its average, and the file of the best weights as the checkpoint knows it.

@@ -20,6 +20,8 @@ pub enum Built {
     Aborting,
     /// The whole of it in the debug profile.
     Debug,
+    /// By the compiler of the toolchain that `$STILLHOUSE_TOOLCHAIN` names, `nightly` unless set.
+    OtherCompiler,
     /// With the interface 1.1.
     Next,
 }
@@ -29,7 +31,7 @@ impl Built {
         const SAMPLE: &[&str] = &["build", "--profile", "fixture", "-p", "frozen-sample"];
         const RUSTC: &[&str] = &["rustc", "--profile", "fixture", "-p", "frozen-sample", "--lib"];
         match self {
-            Built::Plainly => (SAMPLE, &[]),
+            Built::Plainly | Built::OtherCompiler => (SAMPLE, &[]),
             Built::Unoptimised => (RUSTC, &["--", "-C", "opt-level=0", "-C", "debug-assertions=on"]),
             Built::OwnAllocator => (SAMPLE, &["--features", "own-allocator"]),
             Built::Aborting => (RUSTC, &["--", "-C", "panic=abort"]),
@@ -48,7 +50,7 @@ pub fn frozen(built: Built) -> PathBuf {
 
 fn build(built: Built) -> PathBuf {
     let (command, rest) = built.command();
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = if built == Built::OtherCompiler { other() } else { Command::new(env!("CARGO")) };
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(command);
     let output = cargo.arg("--message-format=json-render-diagnostics").args(rest).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -60,4 +62,16 @@ fn build(built: Built) -> PathBuf {
     let (path, unfinished) = (folder.join(library("frozen_sample")), folder.join(format!("{}", std::process::id())));
     fs::copy(file, &unfinished).and_then(|_| fs::rename(&unfinished, &path)).expect("the copy is written");
     path
+}
+
+/// Another toolchain's cargo, building where the one that runs this keeps nothing.
+fn other() -> Command {
+    let toolchain = std::env::var("STILLHOUSE_TOOLCHAIN").unwrap_or_else(|_| "nightly".into());
+    let mut cargo = Command::new("rustup");
+    cargo
+        .args(["run", &toolchain, "cargo"])
+        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("other"));
+    // Those of the cargo that runs this test would win.
+    cargo.env_remove("RUSTC").env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    cargo
 }

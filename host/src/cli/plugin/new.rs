@@ -2,6 +2,7 @@
 
 use crate::cli::{WRONG, print_error, show};
 use crate::scaffold::{self, Api, Name, ScaffoldError};
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stillhouse_plugin::desc::Kind;
@@ -50,11 +51,12 @@ fn written(args: &Args) -> Result<String, ScaffoldError> {
         Api::Version(version) => format!("`stillhouse-plugin` {version} of the registry"),
     };
     Ok(format!(
-        "wrote the {} `{}` to `{}`, with {source}\n{listed}\nnext:\n  cd {}\n  cargo test --release\n  cargo build --release && stillhouse run \
-         example.toml\n",
+        "wrote the {} `{}` to `{}`, with {source}\n{listed}\nnext:\n  cd {}\n  cargo test --release\n  cargo build --release\n  \
+         stillhouse plugin check target/release/{DLL_PREFIX}{}{DLL_SUFFIX}\n  stillhouse run example.toml\n",
         args.kind.name(),
         name.part(),
         folder.display(),
-        folder.display()
+        folder.display(),
+        name.part()
     ))
 }

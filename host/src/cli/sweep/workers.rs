@@ -104,7 +104,7 @@ fn begin(binary: &PathBuf, point: &Placed, share: Option<usize>) -> Result<(Chil
     let file = File::create(&said).map_err(told)?;
     let given = &point.manifest;
     let mut command = Command::new(binary);
-    command.arg("run").arg(&given.manifest).args(["--quiet", "--json"]);
+    command.arg("run").arg(&given.manifest).args(["--quiet", "--json", "--until-input-ends"]);
     for one in &given.set {
         command.args(["--set", one]);
     }
@@ -123,7 +123,8 @@ fn begin(binary: &PathBuf, point: &Placed, share: Option<usize>) -> Result<(Chil
             command.arg(flag);
         }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    // Its input ends with this process, even one that is killed.
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
     // A group of its own: a terminal's Ctrl-C comes once, by way of the sweep.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -11,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use super::binding::PassPlan;
 use super::error::TrainError;
 use super::events::Observer;
 use super::models::Model;
@@ -28,6 +29,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use store::{Header, Key, Store};
 
 /// The caches of a stage, by pass.
@@ -57,12 +59,7 @@ impl Caches {
     pub(super) fn open(setup: &Setup, run: &RunPlan, stage: &StagePlan) -> Result<Caches, TrainError> {
         let mut caches = Caches::default();
         for (name, pass) in &stage.passes {
-            let Some(model) = run.models.get(&pass.model).filter(|model| model.keep.numbers.is_some()) else {
-                continue;
-            };
-            if pass.track || pass.training || stage.trained.contains(&pass.model) {
-                continue;
-            }
+            let Some(model) = kept(run, stage, pass) else { continue };
             let (reverse_time, want) = (pass.reverse_time, sorted(wanted(stage, name)));
             let spec = PassSpec { reverse_time, want, bf16: model.bf16, ..PassSpec::default() };
             caches.0.insert(name.clone(), RefCell::new(Cache::open(folder_of(setup), model, &spec)?));
@@ -89,6 +86,12 @@ impl Caches {
             observer.noted(&format!("{pass}: {computed} samples computed, {read} read from the cache ({size:.1} MB)"));
         }
     }
+}
+
+/// The model of a pass whose values are kept: the manifest wants it, and nothing in the stage trains it.
+pub fn kept<'r>(run: &'r RunPlan, stage: &StagePlan, pass: &PassPlan) -> Option<&'r Rc<Model>> {
+    let is_frozen = !pass.track && !pass.training && !stage.trained.contains(&pass.model);
+    run.models.get(&pass.model).filter(|model| is_frozen && model.keep.numbers.is_some())
 }
 
 /// Where a manifest keeps values.

@@ -7,7 +7,6 @@ use crate::exec::{PassSpec, Sampling};
 use crate::graph::Source;
 use crate::ops::Moment;
 use crate::train::batch::{fields, view_field};
-use crate::train::checkpoint;
 use crate::train::error::TrainError;
 use crate::train::events::Observer;
 use crate::train::models::Model;
@@ -76,7 +75,7 @@ pub(in crate::train) fn prepare(
         all.push((plan, header, known));
     }
     if missing {
-        checkpoint::save(store, runner.run, optimizers, state, observer)?;
+        runner.save(store, optimizers, state, observer)?;
     }
     for (plan, header, known) in all {
         let path = path(runner, plan);
