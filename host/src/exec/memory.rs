@@ -55,6 +55,7 @@ impl Slab {
         // SAFETY: the layout is not empty.
         let values = NonNull::new(unsafe { System.alloc_zeroed(layout) }.cast::<f32>());
         let values = values.unwrap_or_else(|| handle_alloc_error(layout));
+        ask_for_large_pages(values.as_ptr().cast(), layout.size());
         let first = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         (Rc::new(Slab { values, layout }), Free::from([(first, len)]))
     }
@@ -66,6 +67,25 @@ impl Drop for Slab {
         unsafe { System.dealloc(self.values.as_ptr().cast(), self.layout) }
     }
 }
+
+/// Bytes of a large page.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 2 << 20;
+
+/// Asks the system for large pages where it keeps them for those who ask: a step walks through more small ones than the
+/// processor knows the places of. Memory stays as good without.
+#[cfg(target_os = "linux")]
+fn ask_for_large_pages(at: *mut u8, bytes: usize) {
+    use rustix::mm::{Advice, madvise};
+    let skipped = at.align_offset(LARGE);
+    if let Some(whole) = bytes.checked_sub(skipped).map(|rest| rest / LARGE * LARGE).filter(|whole| *whole > 0) {
+        // SAFETY: these pages are the caller's own, and the advice changes no value.
+        let _ = unsafe { madvise(at.wrapping_add(skipped).cast(), whole, Advice::LinuxHugepage) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_large_pages(_: *mut u8, _: usize) {}
 
 /// What a piece of `len` values takes.
 fn taken(len: usize) -> usize {
