@@ -14,6 +14,7 @@ mod disk;
 pub mod eval;
 pub mod exec;
 pub mod graph;
+mod hex;
 pub mod manifest;
 pub mod model;
 pub mod ops;

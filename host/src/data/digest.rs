@@ -3,6 +3,7 @@
 use super::dataset::DataSet;
 use super::field::{Field, Values};
 use super::samples::Samples;
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 
 /// Values of a field that are hashed at most where samples are made when they are asked for.
@@ -22,7 +23,7 @@ impl DataSet {
                 sum.samples(samples);
             }
         }
-        sum.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(sum.0)
     }
 }
 

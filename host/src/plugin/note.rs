@@ -1,5 +1,6 @@
 //! The hash of a file, and the note of it that an installed plugin has beside it.
 
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,7 +13,7 @@ pub fn hash(path: &Path) -> io::Result<String> {
     let mut piece = vec![0; 1 << 16];
     loop {
         match file.read(&mut piece)? {
-            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(hasher)),
             count => hasher.update(&piece[..count]),
         }
     }

@@ -3,6 +3,7 @@
 use super::error::TrainError;
 use super::models::Model;
 use super::stage::model_tensors;
+use crate::hex::hex;
 use safetensors::View;
 use sha2::{Digest, Sha256};
 
@@ -21,5 +22,5 @@ pub(super) fn weights_sha256(model: &Model) -> Result<String, TrainError> {
         sum.update(format!("{name} {:?} {:?}\n", View::dtype(&tensor), tensor.dims()));
         sum.update(View::data(&tensor));
     }
-    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(sum))
 }

@@ -1,12 +1,16 @@
 //! One training step: passes, terms, gradients, updates, phase by phase.
 
+mod checks;
+mod ports;
+mod report;
+
 use super::batch::{Fields, view_field};
-use super::blame::{Blame, Given as Seen, blame};
+use super::blame::Given as Seen;
 use super::cache::Caches;
 use super::error::TrainError;
 use super::models::Model;
 use super::optim::{self, Gradients, Optimizer};
-use super::plan::{ActiveTerm, PhasePlan, StagePlan};
+use super::plan::{PhasePlan, StagePlan};
 use super::reach::updates_student;
 use super::sampling::SAMPLING;
 use super::term::{BoundTerm, Read};
@@ -14,47 +18,13 @@ use super::walk::Walk;
 use crate::exec::{Executor, Forward, PassSpec, Sampling, StagedIn};
 use crate::graph::Source;
 use crate::manifest::NonFinite;
-use crate::ops::native;
-use crate::ops::{Emitted, Moment, OpError, PortIn};
+use crate::ops::Moment;
 use candle_core::Tensor;
+use checks::{check_fired, check_given, not_finite, scalar};
 use indexmap::IndexMap;
-use serde::Serialize;
+pub use report::{StepReport, TermValue};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
-use stillhouse_plugin::desc::Source as From;
-
-/// What a step reports of one term.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TermValue {
-    /// Name in logs.
-    pub name: String,
-    /// As the part gave it.
-    pub raw: f64,
-    /// Factor at this update.
-    pub weight: f64,
-    /// Norm of its gradient over the updated parameters, weight included, when asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gradient_norm: Option<f64>,
-}
-
-/// What a step reports.
-#[derive(Debug, Default)]
-pub struct StepReport {
-    /// Every term, in order.
-    pub terms: Vec<TermValue>,
-    /// Sum of weighted terms.
-    pub total: f64,
-    /// Tensors that parts handed out, with the term's name.
-    pub emitted: Vec<(String, Emitted)>,
-    /// Lines for the log: level, term, text.
-    pub log: Vec<(u32, String, String)>,
-    /// True when the parameters moved; false for a batch whose gradients wait for more.
-    pub updated: bool,
-    /// True for every batch of an update that is left out from there on.
-    pub left_out: bool,
-    /// Why the update was left out, on the batch that ends it.
-    pub skipped: Option<Rc<TrainError>>,
-}
 
 /// Runs the steps of one stage.
 pub struct Stepper<'a> {
@@ -371,69 +341,6 @@ impl<'a> Stepper<'a> {
         }
         Ok(())
     }
-
-    /// What a term reads of passes that gradients go back over.
-    fn student_taps<'c>(&self, term: &BoundTerm, cache: &'c Cache) -> impl Iterator<Item = &'c Tensor> {
-        let ports = term.ports.iter().filter(|port| matches!(port.from, From::Student));
-        let taps = ports.flat_map(|port| &port.reads).filter_map(|read| match read {
-            Read::Tap { pass, point, .. } if self.stage.passes[pass].track => cache.get(pass)?.taps.get(point),
-            _ => None,
-        });
-        taps.flatten().collect::<Vec<_>>().into_iter()
-    }
-
-    /// Values of the ports, connectors applied. Where the phase does not update a model, its values carry no gradient.
-    fn ports<'t>(
-        &self,
-        term: &'t BoundTerm,
-        fields: &Fields,
-        moment: &Moment,
-        cache: &Cache,
-        into_model: bool,
-        staged: &mut Vec<StagedIn>,
-    ) -> Result<Vec<PortIn<'t>>, TrainError> {
-        let raw = |port: &super::term::BoundPort, read: &Read| -> Vec<Tensor> {
-            let student = matches!(port.from, From::Student | From::StudentParameter) && into_model;
-            let finish = |tensor: &Tensor| if student { tensor.clone() } else { native::detach(tensor) };
-            match read {
-                Read::Tap { pass, point, .. } => {
-                    let frames = cache
-                        .get(pass)
-                        .and_then(|forward| forward.taps.get(point))
-                        .map(Vec::as_slice)
-                        .unwrap_or_default();
-                    let frames = if port.over_time { frames } else { &frames[frames.len().saturating_sub(1)..] };
-                    frames.iter().map(finish).collect()
-                }
-                Read::Parameter { model, name } => {
-                    let value = self
-                        .models
-                        .get(model)
-                        .and_then(|model| model.network.parameter(name))
-                        .and_then(|(set, name)| set.value(&name));
-                    value.iter().map(finish).collect()
-                }
-                Read::Field(name) => fields.get(name).into_iter().cloned().collect(),
-            }
-        };
-        let mut ports = vec![];
-        for port in term.ports.iter().filter(|port| !port.reads.is_empty() && port.is_read_in(&moment.phase)) {
-            let (mut values, mut frames) = (vec![], 1);
-            for (tap, read) in port.reads.iter().enumerate() {
-                let mut series = raw(port, read);
-                frames = series.len().max(1);
-                if let Some(connector) = term.connectors.iter().find(|c| c.port == port.name && c.tap == tap) {
-                    let end = term.port(&connector.to).and_then(|port| raw(port, port.reads.get(tap)?).pop());
-                    for value in &mut series {
-                        *value = connect(connector, value, end.as_ref(), moment, staged)?;
-                    }
-                }
-                values.extend(series);
-            }
-            ports.push(PortIn { name: port.name.as_str().into(), values, frames });
-        }
-        Ok(ports)
-    }
 }
 
 /// Points of a pass that terms of a stage read.
@@ -446,92 +353,4 @@ pub(super) fn wanted(stage: &StagePlan, pass: &str) -> Vec<Source> {
         }
     }
     points
-}
-
-/// A value through its connectors.
-fn connect(
-    connector: &super::term::BoundConnector,
-    value: &Tensor,
-    end: Option<&Tensor>,
-    moment: &Moment,
-    staged: &mut Vec<StagedIn>,
-) -> Result<Tensor, TrainError> {
-    let port =
-        |name: &'static str, value: &Tensor| PortIn { name: name.into(), values: vec![value.clone()], frames: 1 };
-    let mut x = value.clone();
-    for part in &connector.chain {
-        let ports: Vec<PortIn<'_>> =
-            std::iter::once(port("from", &x)).chain(end.map(|end| port("to", &native::detach(end)))).collect();
-        let given = part.run(moment, &ports)?;
-        staged.extend(given.staged.into_iter().map(|change| StagedIn { params: part.params().clone(), change }));
-        x = given.output.unwrap_or(x);
-    }
-    Ok(x)
-}
-
-/// Every tap has a value for each frame that the network ran over.
-fn check_fired(
-    pass: &str,
-    model: &Model,
-    input: &Tensor,
-    forward: &Forward,
-    wanted: &[Source],
-) -> Result<(), TrainError> {
-    let network = &model.network;
-    let frames = match (network.over_time, network.graph.given()) {
-        (false, _) => 1,
-        (true, None) => input.dim(1)?,
-        (true, Some(_)) => input.dim(1)?.saturating_sub(1).max(1),
-    };
-    for point in wanted {
-        let fired = forward.taps.get(point).map_or(0, Vec::len);
-        if fired != frames {
-            let tap = format!("{pass}:{}", network.graph.name_of(point));
-            return Err(TrainError::Tap { tap, fired, wanted: frames });
-        }
-    }
-    Ok(())
-}
-
-/// A part that cannot be traced is seen to give its terms only here.
-fn check_given(active: &ActiveTerm, given: &[(String, Tensor)]) -> Result<(), TrainError> {
-    let missing = active.inner.iter().find(|inner| !given.iter().any(|(name, _)| name == *inner));
-    missing.map_or(Ok(()), |name| {
-        let message = format!("planned the term `{name}` and did not give it");
-        Err(OpError::Result { part: active.term.part.label().into(), message }.into())
-    })
-}
-
-fn scalar(tensor: &Tensor) -> Result<f64, TrainError> {
-    Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
-}
-
-fn not_finite(active: &ActiveTerm, inner: &str, value: f64, ports: &[PortIn<'_>], seen: &Seen<'_>) -> TrainError {
-    let largest = |tensor: &Tensor| -> candle_core::Result<f64> {
-        tensor.abs()?.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()
-    };
-    let describe = |port: &PortIn<'_>| {
-        let value = port.values.first()?;
-        let size = if value.dtype().is_float() {
-            largest(value).map_or(String::new(), |max| format!(", largest magnitude {max:.4e}"))
-        } else {
-            String::new()
-        };
-        Some(format!("port `{}`: {}{size}", port.name, crate::ops::meta_of(value)))
-    };
-    let Blame { first, hint } = blame(&active.term, ports, seen);
-    let said = format!("`{}` is {value}", active.term.label(inner));
-    let case = active.term.part.circumstances(seen.moment, ports, &said).case;
-    let case = case.map(|case| {
-        format!("its inputs are in {0}; repeat it with `stillhouse plugin eval --case {0}`", case.display())
-    });
-    TrainError::NotFinite {
-        term: active.term.label(inner).into(),
-        part: active.term.part.desc().name.as_str().into(),
-        value,
-        step: seen.moment.step,
-        stage: seen.stage.name.as_str().into(),
-        inputs: first.into_iter().chain(ports.iter().filter_map(describe)).chain(case).collect(),
-        hint: hint.into(),
-    }
 }
