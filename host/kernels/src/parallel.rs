@@ -4,20 +4,12 @@
 //! crate compiles.
 
 use rayon::prelude::*;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Elements below which a kernel stays on the calling thread.
 pub(crate) const THRESHOLD: usize = 1 << 15;
 
 /// Elements of one piece of an elementwise loop.
 pub(crate) const CHUNK: usize = 1 << 13;
-
-/// True for every second loop that asks: it runs from its last piece to its first. Values that do not fit in the cache are read there
-/// in the order in which the loop before left them, newest first, where loops in one order would find none of them.
-pub(crate) fn is_turned() -> bool {
-    static TURN: AtomicBool = AtomicBool::new(false);
-    TURN.fetch_not(Ordering::Relaxed)
-}
 
 type Task<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
 type Task2<'a, T, U> = &'a (dyn Fn(usize, &mut [T], &mut [U]) + Sync);
@@ -32,9 +24,7 @@ fn each<T: Send>(out: &mut [T], piece: usize, work: usize, task: Task<'_, T>) {
     if work < THRESHOLD || out.len() <= piece {
         out.chunks_mut(piece).enumerate().for_each(|(index, piece)| task(index, piece));
     } else {
-        let pieces = out.par_chunks_mut(piece).enumerate();
-        let task = |(index, piece): (usize, &mut [T])| task(index, piece);
-        if is_turned() { pieces.rev().for_each(task) } else { pieces.for_each(task) }
+        out.par_chunks_mut(piece).enumerate().for_each(|(index, piece)| task(index, piece));
     }
 }
 
@@ -59,8 +49,7 @@ fn each2<T: Send, U: Send>(first: (&mut [T], usize), second: (&mut [U], usize), 
         both.enumerate().for_each(|(index, (a, b))| task(index, a, b));
     } else {
         let both = a.par_chunks_mut(a_piece).zip(b.par_chunks_mut(b_piece));
-        let task = |(index, (a, b)): (usize, (&mut [T], &mut [U]))| task(index, a, b);
-        if is_turned() { both.enumerate().rev().for_each(task) } else { both.enumerate().for_each(task) }
+        both.enumerate().for_each(|(index, (a, b))| task(index, a, b));
     }
 }
 

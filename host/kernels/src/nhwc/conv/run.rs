@@ -8,7 +8,6 @@ use super::pack::Block;
 use super::plan::Plan;
 use super::scratch::{scratch, zeroed_f64};
 use super::tile::{Finish, Line};
-use crate::parallel::is_turned;
 use rayon::prelude::*;
 
 /// Memory that chunks write apart from each other.
@@ -76,8 +75,6 @@ impl Cut {
     pub(super) fn run(&self, work: usize, task: impl Fn(usize) + Sync + Send) {
         if work < ALONE || self.chunks == 1 {
             (0..self.chunks).for_each(task);
-        } else if is_turned() {
-            (0..self.chunks).into_par_iter().rev().for_each(task);
         } else {
             (0..self.chunks).into_par_iter().for_each(task);
         }

@@ -16,7 +16,6 @@ use super::run::Shared;
 use super::scratch::scratch;
 use super::spread::Spread;
 use crate::nhwc::Level;
-use crate::parallel::pieces;
 use crate::simd;
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -152,7 +151,7 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Turned<'_, P, 
     /// Each chunk of the batch sums for itself.
     fn by_chunks(self, chunks: usize, partial: &mut [f32]) {
         let (units, len) = (self.shape.batch * self.cut.units, partial.len() / chunks);
-        pieces(partial, len, usize::MAX, |chunk, total| {
+        partial.par_chunks_mut(len).enumerate().for_each(|(chunk, total)| {
             total.fill(0.0);
             let [from, to] = [chunk, chunk + 1].map(|chunk| chunk * units / chunks);
             self.with_values(|values| {
