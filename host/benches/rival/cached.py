@@ -40,6 +40,10 @@ def main():
     torch.set_num_threads(int(threads))
     torch.manual_seed(int(seed))
     training = Training([f"fashion{name}" for name in (teacher, student)], mode, [])
+    # As on the other side: with PyTorch's own start, which is smaller, this short training ends elsewhere.
+    for layer in training.student.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     given = read(file)
     fill(training.teacher, "teacher.", given)
     statistics = [value for name, value in given.items() if name.startswith("buffer.")]

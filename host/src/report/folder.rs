@@ -73,12 +73,14 @@ impl RunFolder {
     /// The folder cannot be made or moved; or another process runs there (`ResourceBusy`).
     pub fn create(path: &Path, resume: bool) -> Result<(RunFolder, Option<PathBuf>), FolderError> {
         let mut moved = None;
+        // Whatever is wrong with it, but that another process runs there, is found when it is moved or made below.
+        let _ = fs::create_dir_all(path);
         let held = match lock(path) {
             Err(found) if found.error.kind() == io::ErrorKind::ResourceBusy => return Err(found),
-            // Whatever else is wrong with it is found when the folder is made, or moved.
             held => held.ok(),
         };
-        if path.exists() && !resume {
+        let is_new = held.is_some() && fs::read_dir(path).is_ok_and(|entries| entries.count() == 1);
+        if !resume && !is_new && path.exists() {
             let aside =
                 |n: u32| path.with_file_name(format!("{}.{n}", path.file_name().unwrap_or_default().to_string_lossy()));
             let free = (1..).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(0));
@@ -86,8 +88,12 @@ impl RunFolder {
             moved = Some(free);
         }
         fs::create_dir_all(path).map_err(at(path))?;
-        let held = held.filter(|_| moved.is_none()).map_or_else(|| lock(path), Ok)?;
-        Ok((RunFolder { path: path.into(), _lock: held }, moved))
+        // That of a folder that was moved is held until the new one's is: nobody takes the place in between.
+        let lock = match held {
+            Some(held) if moved.is_none() => held,
+            _ => lock(path)?,
+        };
+        Ok((RunFolder { path: path.into(), _lock: lock }, moved))
     }
 
     /// Its path.
@@ -155,10 +161,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Locks a folder for this process, where the file system can.
 fn lock(folder: &Path) -> Result<File, FolderError> {
     let path = folder.join("run.lock");
-    let mut file =
-        File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
-    let begun = Instant::now();
-    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+    let (begun, own) = (Instant::now(), std::process::id().to_string());
+    loop {
+        // Opened each time: the folder may have been moved aside by then, and be another.
+        let mut file =
+            File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
+        let is_held = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if !is_held {
+            file.set_len(0).and_then(|()| file.write_all(own.as_bytes())).map_err(at(&path))?;
+            // What is locked may have been moved in between; a file that cannot be read while it is locked is the own one.
+            let found = fs::read_to_string(&path);
+            if found.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |found| found == own) {
+                return Ok(file);
+            }
+        }
         if begun.elapsed() > PATIENCE {
             let holder = fs::read_to_string(&path).unwrap_or_default();
             let error = io::Error::new(io::ErrorKind::ResourceBusy, format!("process {holder} runs here"));
@@ -166,8 +182,6 @@ fn lock(folder: &Path) -> Result<File, FolderError> {
         }
         sleep(Duration::from_millis(50));
     }
-    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(at(&path))?;
-    Ok(file)
 }
 
 fn pretty(value: &impl Serialize) -> String {
@@ -176,8 +190,37 @@ fn pretty(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::tidy;
+    use super::{RunFolder, tidy};
+    use std::fs;
+    use std::io::ErrorKind;
     use std::path::Path;
+    use std::sync::Barrier;
+
+    /// One of those that begin at once gets the folder, new or used before; what was there is kept once.
+    #[test]
+    fn folder_is_of_one_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run");
+        for used in [false, true] {
+            if used {
+                fs::write(path.join("kept"), "").unwrap();
+            }
+            let start = Barrier::new(4);
+            let create = || {
+                start.wait();
+                RunFolder::create(&path, false)
+            };
+            let all: Vec<_> = std::thread::scope(|scope| {
+                let begun: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+                begun.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let (got, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+            assert_eq!((got.len(), refused.len()), (1, 3));
+            assert!(refused.iter().all(|one| matches!(one, Err(why) if why.error.kind() == ErrorKind::ResourceBusy)));
+            assert_eq!((path.with_file_name("run.1").join("kept").exists(), path.join("kept").exists()), (used, false));
+            assert!(!path.with_file_name("run.2").exists());
+        }
+    }
 
     #[test]
     fn tidy_path_has_no_inner_dots() {
