@@ -27,10 +27,10 @@ def drawn(count):
 
 
 def augmented(x, flips, corners):
-    """Each picture mirrored or not, then a window of its padded copy."""
+    """Each picture mirrored or not, then a window of its copy with a black border, as on the other side."""
     count, _, height, width = x.shape
     x = torch.where(flips[:, None, None, None], x.flip(3), x)
-    x = torch.nn.functional.pad(x, [PAD] * 4)
+    x = torch.nn.functional.pad(x, [PAD] * 4, value=x.min().item())
     rows, columns = corners[0][:, None] + torch.arange(height), corners[1][:, None] + torch.arange(width)
     return x[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
