@@ -16,7 +16,7 @@ use stillhouse_kernels::nhwc::{Activation, Grad, Level, Load};
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Kernel, stride, groups; input `[N, C, H, W]`; output channels.
-const CASES: [(usize, usize, usize, [usize; 4], usize); 20] = [
+const CASES: [(usize, usize, usize, [usize; 4], usize); 23] = [
     (3, 1, 1, [64, 3, 32, 32], 16),
     (3, 1, 1, [64, 16, 32, 32], 16),
     (3, 1, 1, [64, 32, 16, 16], 32),
@@ -27,7 +27,10 @@ const CASES: [(usize, usize, usize, [usize; 4], usize); 20] = [
     (3, 1, 1, [64, 512, 4, 4], 512),
     (3, 1, 1, [64, 256, 2, 2], 256),
     (3, 2, 1, [64, 16, 32, 32], 32),
+    (3, 1, 1, [64, 32, 32, 32], 64),
     (3, 2, 1, [64, 64, 16, 16], 128),
+    (3, 2, 1, [64, 64, 32, 32], 128),
+    (3, 2, 1, [64, 128, 16, 16], 256),
     (1, 1, 1, [64, 64, 16, 16], 64),
     (1, 1, 1, [64, 256, 8, 8], 64),
     (1, 2, 1, [64, 16, 32, 32], 32),

@@ -22,7 +22,7 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Spread
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         let Turned { shape, cut, sources, channels, .. } = self.turned;
-        let (values, tiles) = (self.to.values, cut.tiles());
+        let values = self.to.values;
         let [image, row, rows] = cut.unit(self.unit);
         let at = cut.before(self.unit) - cut.before(self.first);
         let columns = OUTS * cut.across[1];
@@ -44,7 +44,7 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Spread
                 let tiles = Tiles {
                     from: copy.as_ptr(),
                     to: values[which].at(at * channels[which]),
-                    steps: [layout.line(), layout.cell, tiles * channels[which]],
+                    steps: [layout.line(), layout.cell, cut.place(channels[which])],
                     counts: [rows, cut.across[1]],
                     channels: layout.channels,
                     padded: channels[which],

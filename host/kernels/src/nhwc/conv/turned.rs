@@ -39,6 +39,9 @@ const PARTIAL: usize = 2 << 20;
 /// Tiles that are summed before the sums go to memory: their transforms should stay in the first-level cache.
 const TILES: usize = 128;
 
+/// Elements between places beyond their tiles, so that the places of a tile do not meet in the same lines of the cache.
+const APART: usize = 16;
+
 /// Output channels that are brought back together.
 const LANES: usize = 16;
 
@@ -64,9 +67,9 @@ impl Cut {
         Cut { across, strip, units: across[0].div_ceil(strip), held }
     }
 
-    /// Tiles that are held at most.
-    pub(super) fn tiles(&self) -> usize {
-        self.held * self.strip * self.across[1]
+    /// Elements between the places of the tiles that are held.
+    pub(super) fn place(&self, channels: usize) -> usize {
+        self.held * self.strip * self.across[1] * channels + APART
     }
 
     /// Image, first row of tiles, rows of tiles.
@@ -141,7 +144,7 @@ fn by<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize>(
 impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Turned<'_, P, SIDE, OUTS> {
     /// Runs `task` on memory for the transforms of the units that are held.
     fn with_values(&self, task: impl FnOnce([Shared<f32>; 2])) {
-        let [of_x, of_dy] = self.channels.map(|channels| SIDE * SIDE * self.cut.tiles() * channels);
+        let [of_x, of_dy] = self.channels.map(|channels| SIDE * SIDE * self.cut.place(channels));
         scratch(of_x + of_dy, |values| {
             let (x, dy) = values.split_at_mut(of_x);
             task([x, dy].map(|values| Shared(values.as_mut_ptr())));
@@ -214,15 +217,15 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Sum<'_
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         let Turned { channels: [ins, outs], cut, .. } = self.turned;
-        let (To { values, total }, tiles) = (self.to, cut.tiles());
+        let To { values, total } = self.to;
+        let [x, dy] = [0, 1].map(|side| values[side].at(self.place * cut.place([ins, outs][side])).cast_const());
         for tile in (0..self.count).step_by(TILES) {
             let counts = [1, 1, TILES.min(self.count - tile)];
             for block in (0..outs).step_by(2 * V::N) {
-                let at = self.place * tiles + tile;
                 let patch = Patch {
-                    x: values[0].at(at * ins).cast_const(),
+                    x: x.wrapping_add(tile * ins),
                     x_steps: [0, 0, ins],
-                    dy: values[1].at(at * outs + block).cast_const(),
+                    dy: dy.wrapping_add(tile * outs + block),
                     dy_steps: [0, 0, outs],
                     counts,
                     dw: total.at(self.place * ins * outs + block),
