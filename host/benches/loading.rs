@@ -65,9 +65,15 @@ fn round(folder: &Path) -> Result<[f64; 3], String> {
     if registry.plugins().len() == files.len() {
         return Ok([verifying, hashing, whole]);
     }
-    let refused: Vec<_> = registry.refused().iter().map(|one| format!("{}: {}", one.path.display(), one.error)).collect();
+    let refused: Vec<_> =
+        registry.refused().iter().map(|one| format!("{}: {}", one.path.display(), one.error)).collect();
     let others = "plugins of tests lie beside the binary: build with `cargo build --release` in another folder (CARGO_TARGET_DIR)";
-    Err(format!("{} of {} plugins can be used; {others}\n{}", registry.plugins().len(), files.len(), refused.join("\n")))
+    Err(format!(
+        "{} of {} plugins can be used; {others}\n{}",
+        registry.plugins().len(),
+        files.len(),
+        refused.join("\n")
+    ))
 }
 
 fn measured(folder: &Path) -> Result<[f64; 4], String> {
