@@ -1,4 +1,4 @@
-//! The JSON schema of the manifest: what editors read is what the host checks.
+//! The JSON schema of the manifest, as the host checks it.
 
 use super::document::Manifest;
 use serde_json::{Map, Value, json};
@@ -14,19 +14,6 @@ static CHECKED: LazyLock<Value> = LazyLock::new(|| {
 /// The schema that the host checks.
 pub(super) fn checked() -> &'static Value {
     &CHECKED
-}
-
-/// The JSON schema of the manifest, for editors.
-pub fn schema() -> Value {
-    let mut schema = checked().clone();
-    if let Some(data) = schema.pointer_mut("/properties/data") {
-        let description = data.as_object_mut().and_then(|data| data.remove("description"));
-        *data = json!({ "anyOf": [{ "$ref": "#/$defs/Data" }, data.take()] });
-        if let (Some(data), Some(description)) = (data.as_object_mut(), description) {
-            data.insert("description".to_owned(), description);
-        }
-    }
-    schema
 }
 
 /// What a schema says about a key of a table.

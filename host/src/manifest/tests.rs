@@ -197,9 +197,11 @@ fn schema_accepts_the_full_example() {
 #[test]
 fn schema_takes_data_with_and_without_names() {
     let schema = schema();
-    let forms = schema["properties"]["data"]["anyOf"].as_array().unwrap();
-    assert_eq!(forms[0], json!({ "$ref": "#/$defs/Data" }));
-    assert_eq!(forms[1]["additionalProperties"], json!({ "$ref": "#/$defs/Data" }));
+    for (file, name) in [(&schema["$defs"]["Whole"], "#/$defs/Data"), (&schema, "#/$defs/DataPart")] {
+        let forms = file["properties"]["data"]["anyOf"].as_array().unwrap();
+        assert_eq!(forms[0], json!({ "$ref": name }));
+        assert_eq!(forms[1]["additionalProperties"], json!({ "$ref": name }));
+    }
 }
 
 #[test]

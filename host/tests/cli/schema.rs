@@ -31,6 +31,8 @@ const KEYWORDS: &[&str] = &[
     "anyOf",
     "oneOf",
     "allOf",
+    "if",
+    "else",
     "minimum",
     "maximum",
     "exclusiveMinimum",
@@ -58,6 +60,11 @@ impl Schema {
             self.check(value, self.follow(schema), at)?;
         }
         self.combined(value, own, at)?;
+        if let (Some(condition), Some(other)) = (own.get("if"), own.get("else"))
+            && self.check(value, condition, at).is_err()
+        {
+            self.check(value, other, at)?;
+        }
         let is_type = |name: &Value| match name.as_str() {
             Some("integer") => value.as_f64().is_some_and(|number| number.fract() == 0.0),
             Some(name) => kind(value) == name,
@@ -178,4 +185,21 @@ fn schema_refuses_wrong_manifests() {
         *value.pointer_mut(pointer).expect("the key is there") = wrong;
         assert!(schema.check(&value, &schema.0, "").is_err(), "{pointer}");
     }
+}
+
+#[test]
+fn schema_requires_nothing_of_a_manifest_that_extends_another() {
+    let schema = schema();
+    let check = |text: &str| {
+        let value: Value = toml::from_str(text).expect("the manifest is TOML");
+        schema.check(&value, &schema.0, "")
+    };
+    let part = "run.seeds = [3]\nstage.distil.epochs = 5\nstage.distil.terms.kd.weight.to = 2.0\nmodels.student.frozen = 'bf16'\n";
+    let extending = format!("extends = 'base.toml'\n{part}");
+    assert_eq!(check(&extending), Ok(()));
+    assert!(check(part).expect_err("no base").contains("is missing"));
+    // What is there is checked as ever, and lists are whole.
+    assert!(check(&format!("{extending}stage.distil.batch = 0\n")).is_err());
+    assert!(check(&format!("{extending}stage.distil.btach = 3\n")).is_err());
+    assert!(check(&format!("{extending}models.student.layers = [{{ name = 'one' }}]\n")).is_err());
 }
