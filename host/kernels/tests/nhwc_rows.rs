@@ -53,12 +53,40 @@ fn linear_random_sizes_match_the_definition() {
             linear.backward_weights(&x, &g, Some(&mut got_dw), Some(&mut got_db), true);
             (out, got_dx, got_dw, got_db)
         };
-        let got = with_threads(1, run);
-        assert_close(&double(&got.0), &want, 1e-4, "linear");
-        assert_close(&double(&got.1), &dx, 1e-4, "gradient of the input");
-        assert_close(&double(&got.2), &dw, 1e-4, "gradient of the weights");
-        assert_close(&double(&got.3), &db, 1e-4, "gradient of the bias");
-        assert_eq!(got, with_threads(3, run));
+        for level in Level::available() {
+            let got = with_threads(1, || level.with(run));
+            assert_close(&double(&got.0), &want, 1e-4, "linear");
+            assert_close(&double(&got.1), &dx, 1e-4, "gradient of the input");
+            assert_close(&double(&got.2), &dw, 1e-4, "gradient of the weights");
+            assert_close(&double(&got.3), &db, 1e-4, "gradient of the bias");
+            assert_eq!(got, with_threads(3, || level.with(run)));
+        }
+    }
+}
+
+#[test]
+fn linear_row_has_the_same_bits_in_any_batch() {
+    let mut cases = Cases::new(57);
+    for [inputs, outputs] in [[64, 10], [64, 100], [100, 1], [784, 300], [3, 33], [512, 48]] {
+        let rows = 131;
+        let (x, w) = (reals(&mut cases, rows * inputs, 1.0), reals(&mut cases, outputs * inputs, 1.0));
+        let (b, start) = (reals(&mut cases, outputs, 1.0), reals(&mut cases, rows * outputs, 1.0));
+        let run = |rows: usize, first: usize| {
+            let linear = Linear { rows, inputs, outputs };
+            let x = &x[first * inputs..][..rows * inputs];
+            let (mut out, mut added) = (vec![7.0; rows * outputs], start[first * outputs..][..rows * outputs].to_vec());
+            linear.forward(x, &w, Some(&b), &mut out);
+            linear.add(x, &w, &mut added);
+            [out, added]
+        };
+        for level in Level::available() {
+            let whole = level.with(|| run(rows, 0));
+            for (count, first) in [(1, 0), (1, 130), (2, 7), (5, 126), (28, 3), (41, 82), (130, 1)] {
+                let of = |all: &Vec<f32>| all[first * outputs..][..count * outputs].to_vec();
+                let part = with_threads(1, || level.with(|| run(count, first)));
+                assert_eq!(part, [of(&whole[0]), of(&whole[1])], "{inputs} to {outputs}, {count} from {first}");
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fully connected layers: `y = x W^T + b`, weights `[outputs, inputs]` as they are stored.
 
+use super::conv::rows_by_weights;
 use super::layout::nchw_to_nhwc;
 use crate::Float;
 use crate::matmul::{Matrix, product};
@@ -24,23 +25,19 @@ pub struct Linear {
 
 impl Linear {
     /// `out = x W^T + bias`. `x` `[rows, inputs]`, `weights` `[outputs, inputs]`, `bias` `[outputs]`, `out` `[rows, outputs]`.
+    /// A row has the same bits in any batch.
     pub fn forward(&self, x: &[f32], weights: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
         let Self { rows, inputs, outputs } = *self;
         self.check(x.len(), weights.len(), out.len());
         assert!(bias.is_none_or(|bias| bias.len() == outputs), "linear: length of the bias");
-        if let Some(bias) = bias {
-            out.chunks_exact_mut(outputs.max(1)).for_each(|out| out.copy_from_slice(bias));
-        }
-        let size = [rows, outputs, inputs];
-        matmul(size, Matrix::by_rows(x, inputs), Matrix::transposed(weights, inputs), out, bias.is_some());
+        rows_by_weights([rows, inputs, outputs], x, weights, bias, out, false);
     }
 
     /// `out += x W^T`. Sizes as in [`Linear::forward`].
     pub fn add(&self, x: &[f32], weights: &[f32], out: &mut [f32]) {
         let Self { rows, inputs, outputs } = *self;
         self.check(x.len(), weights.len(), out.len());
-        let size = [rows, outputs, inputs];
-        matmul(size, Matrix::by_rows(x, inputs), Matrix::transposed(weights, inputs), out, true);
+        rows_by_weights([rows, inputs, outputs], x, weights, None, out, true);
     }
 
     /// `grad_x = grad W`, added with `accumulate`. `grad` `[rows, outputs]`, `grad_x` `[rows, inputs]`.

@@ -2,7 +2,7 @@
 //!
 //! A teacher's layers stream maps that are written by one and read by the next. Small portions stay in the processor's cache
 //! all along the network, where those of a whole batch go to memory and back at each layer. Samples do not see each other
-//! in evaluation, so each gets the bits that it gets in any other batch.
+//! in evaluation, and kernels take a row's sums in one order, so each gets the bits that it gets in any other batch.
 
 use super::forward::forward as whole;
 use crate::exec::network::{Network, NetworkError};

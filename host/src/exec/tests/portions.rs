@@ -1,9 +1,11 @@
 //! A batch that a frozen network runs in portions: each sample gets what it gets alone.
 
 use super::tape::{both, family};
-use super::{sample, spec, start, tap};
-use crate::exec::PassSpec;
+use super::{network, sample, spec, start, tap};
+use crate::exec::{Executor, PassSpec};
+use crate::model::small_families;
 use crate::ops::tests::flat;
+use candle_core::{DType, Tensor};
 use serde_json::json;
 
 /// With 16 channels, maps of 147 kB: 16 samples a portion.
@@ -22,6 +24,22 @@ fn samples_of_any_portion_equal_those_alone_bit_for_bit() {
             let value = tap(&net, &whole, name);
             assert_eq!(value.dim(0).unwrap(), 37);
             assert_eq!(flat(&value.narrow(0, at, 1).unwrap()), flat(&tap(&net, &alone, name)), "{name} of sample {at}");
+        }
+    }
+}
+
+/// What a cache of a teacher's values stands on: they do not depend on what else was in the batch, or how much.
+#[test]
+fn sample_of_every_family_has_the_same_bits_in_any_batch() {
+    let others = [("mlp", json!({ "hidden": [100] })), ("resnet", json!({ "depth": 8, "width": 16 }))];
+    for (kind, settings) in small_families().into_iter().chain(others) {
+        let net = network(family(kind, &settings, &[3, 37, 34]), DType::F32).run_by(Executor::Fast);
+        let x = sample(&[43, 3, 37, 34], 5).to_dtype(DType::F32).unwrap();
+        let logits = |x: &Tensor| tap(&net, &net.forward(x, &spec(&net, &["logits"]), &start()).unwrap(), "logits");
+        let whole = logits(&x);
+        for (at, count) in [(0, 1), (42, 1), (3, 2), (20, 7), (11, 29)] {
+            let part = logits(&x.narrow(0, at, count).unwrap());
+            assert_eq!(flat(&part), flat(&whole.narrow(0, at, count).unwrap()), "{kind}: {count} samples from {at}");
         }
     }
 }

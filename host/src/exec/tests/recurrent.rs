@@ -90,6 +90,26 @@ fn rows() -> Graph {
     )
 }
 
+#[test]
+fn clip_has_the_same_bits_in_any_batch() {
+    let linear = |out: usize| json!({ "kind": "linear", "out": out });
+    let cells = [("low", json!({ "kind": "lstm", "hidden": 24 })), ("high", json!({ "kind": "gru", "hidden": 17 }))];
+    let deep = chain(&[9], &[&[("in", linear(40))], &cells[..], &[("out", linear(10))]].concat());
+    for (graph, frame) in [(deep, &[9][..]), (maps(), &[2, 4, 6])] {
+        let net = over_time(graph, CandleType::F32).run_by(Executor::Fast);
+        let x = sample(&[&[19, 3], frame].concat(), 3).to_dtype(CandleType::F32).unwrap();
+        let spec = spec(&net, &["logits"]);
+        let frames = |x: &Tensor| net.forward(x, &spec, &start()).unwrap().taps.remove(&spec.want[0]).unwrap();
+        let whole = frames(&x);
+        for (at, count) in [(0, 1), (18, 1), (5, 2), (2, 11)] {
+            let part = frames(&x.narrow(0, at, count).unwrap());
+            for (part, whole) in part.iter().zip(&whole) {
+                assert_eq!(flat(part), flat(&whole.narrow(0, at, count).unwrap()), "{count} clips from {at}");
+            }
+        }
+    }
+}
+
 fn maps() -> Graph {
     let mut net = GraphBuilder::new("maps", &[2, 4, 6]);
     let mut add =

@@ -24,6 +24,7 @@ mod pack;
 mod patch;
 mod plan;
 mod points;
+mod rows;
 mod run;
 mod scratch;
 mod spread;
@@ -38,6 +39,8 @@ pub use drive::{backward, backward_transposed, forward, forward_transposed};
 pub use pack::{
     Packed, bf16_is_fast, has_bf16, pack_backward, pack_bf16, pack_forward, pack_winograd, pack_winograd_backward,
 };
+
+pub(super) use rows::rows_by_weights;
 
 pub use crate::conv::{ConvShape, Window};
 
