@@ -3,6 +3,7 @@
 
 mod support;
 
+use candle_core::{Device, Tensor};
 use std::fs;
 use std::path::PathBuf;
 use support::lab::{DIGITS, DISTIL, Lab, Ran, plugin};
@@ -190,4 +191,48 @@ fn lock_file_that_cannot_be_read_is_an_error() {
     }
     assert_eq!(locked.ask(&["lock", "m.toml"]).code, Some(0));
     assert_eq!(locked.ask(&["check", "m.toml"]).code, Some(0));
+}
+
+/// Without a lock file: what a run goes on with is what it began with.
+#[test]
+fn run_goes_on_with_the_plugins_files_and_data_that_it_began_with() {
+    let locked = Locked::new();
+    let short = ["--set", "stage.teacher.epochs=1", "--set", "stage.distil.epochs=1"];
+    let arrays = |first: f32| {
+        [("train", 64usize), ("test", 16)].into_iter().flat_map(move |(part, count)| {
+            let mut values: Vec<f32> = (0..count * 64).map(|at| ((at * 7919) as f32 * 0.618).fract()).collect();
+            values[0] = first;
+            let labels: Vec<i64> = (0..count as i64).map(|at| at % 10).collect();
+            let pictures = Tensor::from_vec(values, (count, 1, 8, 8), &Device::Cpu).expect("fits");
+            let labels = Tensor::from_vec(labels, count, &Device::Cpu).expect("fits");
+            [(format!("{part}_image"), pictures), (format!("{part}_label"), labels)]
+        })
+    };
+    let data = locked.lab.path().join("pictures.npz");
+    let write = |first: f32| Tensor::write_npz(&arrays(first).collect::<Vec<_>>(), &data).expect("is written");
+    write(0.5);
+    locked
+        .write(&["own"], &format!("{DIGITS}{DISTIL}{TERMS}").replace("use = \"digits\"", "use = \"npz:pictures.npz\""));
+    fs::remove_file(locked.lab.path().join("m.lock")).expect("there is one");
+    let run = |more: &[&str]| locked.ask(&[&["run", "m.toml", "--quiet"], &short[..], more].concat());
+    assert_eq!(run(&[]).code, Some(0));
+    assert_eq!(run(&["--resume"]).code, Some(0));
+
+    locked.put("own", "stillhouse-kd", b"x");
+    write(0.25);
+    let said = run(&["--resume"]);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    let start = "error: what this run is made with changed since this run began\n  plugin stillhouse-kd 0.1.0 (";
+    assert!(said.err.starts_with(start), "{}", said.err);
+    assert!(said.err.contains("\n  file ../../pictures.npz (") && said.err.contains("..), was "), "{}", said.err);
+    assert!(said.err.contains("\n  data `main`: other samples ("), "{}", said.err);
+    assert!(said.err.contains("`--resume --accept-changes`"), "{}", said.err);
+
+    assert_eq!(run(&["--resume", "--accept-changes"]).code, Some(0));
+    assert_eq!(run(&["--resume"]).code, Some(0), "they are the run's from now on");
+    let text = fs::read_to_string(locked.lab.path().join("runs/m/receipt.toml")).expect("a receipt");
+    let receipt: toml::Table = toml::from_str(&text).expect("TOML");
+    let changed = receipt["changed"].as_array().expect("a list");
+    assert_eq!(changed.len(), 3, "{changed:?}");
+    assert!(changed[0].as_str().is_some_and(|line| line.starts_with("plugin stillhouse-kd 0.1.0 (")), "{changed:?}");
 }

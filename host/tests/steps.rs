@@ -88,6 +88,8 @@ fn pieces_beside_one_that_is_not_finite_are_left_out() {
     for name in parameters {
         assert_eq!(left.get(name), start.get(name), "{name}");
     }
+    // Statistics that pieces before it moved are taken back.
+    assert_eq!((left.get("bn.running_mean"), left.get("bn.running_var")), (&[0.0; 2][..], &[1.0; 2][..]));
 }
 
 #[test]
@@ -106,7 +108,13 @@ fn gradient_that_is_not_finite_is_told_and_left_out() {
         "{first}"
     );
     assert!(first.ends_with("of stage `distil`, though every term is"), "{first}");
+    assert!(ran.err.contains("it comes from term `task` (`cross_entropy`), of weight 1e39\n"), "{}", ran.err);
+    assert!(ran.err.contains("port `student`: [1, 10] float32, largest magnitude "), "{}", ran.err);
     assert!(ran.err.contains("hint: the derivative of some operation overflows there"), "{}", ran.err);
+    let kept = lab.run_with("keeps", &steep(""), &["--dump-inputs"]).err;
+    let (_, case) = kept.split_once("repeat it with `stillhouse plugin eval --case ").expect("a case");
+    let said = lab.ask(&["plugin", "eval", "--case", case.split('`').next().unwrap_or_default()]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     lab.run("skips", &steep("nonfinite = { skip = 4 }")).table();
     let skipped: u64 = lab.epochs("skips", "distil").iter().filter_map(|epoch| epoch["skipped"].as_u64()).sum();
     assert_eq!(skipped, 4);

@@ -140,6 +140,28 @@ fn damaged_pictures_are_left_out_and_counted_up_to_the_limit() {
     }
 }
 
+/// A batch of which nothing is left is no error: its update is left out, and an evaluation goes on with the others.
+#[test]
+fn batch_of_damaged_pictures_alone_is_passed_over() {
+    let lab = Lab::new();
+    let pictures = lab.path().join("pictures");
+    write_pictures(&pictures, 8, 4);
+    for name in ["train/a/003.png", "test/b/001.png"] {
+        cut(&pictures.join(name));
+    }
+    let text = |batch: usize, more: &str| {
+        let text = normalised(&format!("use = \"folder:pictures\"\nstream = true\ncache_mb = 0\n{more}"));
+        text.replace("batch = 8", &format!("batch = {batch}"))
+    };
+    let ran = lab.run("one", &text(1, "damaged = { skip = 2 }"));
+    ran.table();
+    let epochs = lab.epochs("one", "learn");
+    assert_eq!((epochs.len(), &epochs[0]["metrics"]["samples"], &epochs[0]["step"]), (3, &3.into(), &8.into()));
+    assert!(epochs.iter().all(|epoch| epoch["terms"][0]["raw"].is_f64()), "{epochs:?}");
+    let wrong = lab.run("none", &text(1, "damaged = { skip = 1 }"));
+    assert_eq!(wrong.code, Some(1), "{}", wrong.err);
+}
+
 /// The limit is that of the run, not of the process.
 #[test]
 fn damaged_pictures_are_counted_over_all_parts_of_a_run() {

@@ -73,6 +73,26 @@ fn stored_bank_says_what_sources_beside_the_student_say_and_needs_none_of_them()
     );
 }
 
+/// A file is taken as it is for the same models, points and samples alone.
+#[test]
+fn recording_of_other_points_normalisation_or_samples_is_made_anew() {
+    let lab = lab();
+    let bank = "\n[recordings.bank]\ndata = \"target\"\nfile = \"bank.rec\"\ntaps = [\"like:cell_list.0.cell\", \"other:cell_list.0.cell\"]\n";
+    let first = [DATA, SOURCES, bank, STUDENT, &stage(TRUE, &format!("{NAMED}, bank = \"stored\""))].concat();
+    let records = |name: &str, body: &str| {
+        lab.run(name, body).table();
+        lab.events(name, "said").iter().any(|said| said["term"] == "bank")
+    };
+    assert!(records("first", &first));
+    assert!(!records("again", &first), "it is there");
+    let normal = first.replacen("over_time = true", "over_time = true\ninput = { mean = 0.001 }", 1);
+    assert!(normal != first && records("normal", &normal));
+    let point = first.replacen("like:cell_list.0.cell", "like:cell_list.0", 1);
+    assert!(records("point", &point) && !records("again", &point) && records("first", &first));
+    let samples = first.replacen("seed=1", "seed=2", 1);
+    assert!(samples == first || records("samples", &samples));
+}
+
 #[test]
 fn recordings_that_do_not_fit_are_refused() {
     let lab = lab();

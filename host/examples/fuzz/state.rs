@@ -81,7 +81,7 @@ fn recording() -> Vec<u8> {
     let header = br#"{"arrays":[["bank.0",[2,3]],["bank.0.reversed",[1]]],"index":[5,0,9],"data":1,"models":2}"#;
     let length = (header.len() as u64).to_le_bytes();
     let mut file =
-        [&b"stillhouse recording 2\r\n"[..], &length, &crc32fast::hash(header).to_le_bytes(), header].concat();
+        [&b"stillhouse recording 3\r\n"[..], &length, &crc32fast::hash(header).to_le_bytes(), header].concat();
     for row in 0..3_u64 {
         for (array, values) in [(0_u32, 6), (1, 1)] {
             let values: Vec<u8> = (0..values).flat_map(|at| (row as f32 + at as f32 / 8.0).to_le_bytes()).collect();

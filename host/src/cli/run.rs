@@ -7,8 +7,8 @@ use super::{FAILED, ManifestArgs, WRONG, print_error, repeat, show};
 use crate::manifest::{Diagnostic, wants_color};
 use crate::ops::keep_inputs;
 use crate::plugin::last_words;
-use crate::receipt::{self, Made, Parts, Receipt};
-use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, summarise, tell};
+use crate::receipt::{self, Inputs, Made, Parts, Receipt};
+use crate::report::{EventLog, Progress, RunFolder, TableFiles, changed_since, has_begun, summarise, tell};
 use crate::train::{
     Depth, EpochEnd, Observer, Outcome, Progress as Step, RunPlan, Setup, StageStart, TrainError, has_checkpoint,
     run_seed,
@@ -81,7 +81,7 @@ fn train(setup: &Setup, args: &Args) -> Result<(Vec<Outcome>, Receipt), ExitCode
     if !args.no_preflight {
         first = tried(setup, args, first)?;
     }
-    let folder = folder(setup, args)?;
+    let (folder, inputs) = folder(setup, args)?;
     let mut parts = Parts::begin(folder.path())
         .map_err(|(path, error)| failed(&format!("{}: {error}", path.display()), &[], None))?;
     let signals = Signals::listen().map_err(|error| failed(&format!("no signals can be heard: {error}"), &[], None))?;
@@ -98,7 +98,7 @@ fn train(setup: &Setup, args: &Args) -> Result<(Vec<Outcome>, Receipt), ExitCode
         folder.results(&outcomes).map_err(|error| failed(&error.to_string(), &[], None))?;
     }
     parts.note();
-    let made = Made { setup, folder: folder.path(), outcomes: &outcomes, parts: &parts };
+    let made = Made { setup, folder: folder.path(), outcomes: &outcomes, parts: &parts, inputs: &inputs };
     let receipt = receipt::write(&made).map_err(|message| failed(&message, &[], None))?;
     if !args.quiet {
         tell(&format!("\nwritten to {}", folder.path().display()));
@@ -168,12 +168,10 @@ fn train_seed(
     })
 }
 
-fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
+fn folder(setup: &Setup, args: &Args) -> Result<(RunFolder, Inputs), ExitCode> {
     let path = preflight::folder(setup);
     let found = path.exists();
-    if args.resume {
-        check_changes(setup, args, &path)?;
-    }
+    let held = if args.resume && found { Some(check_changes(setup, args, &path)?) } else { None };
     let (folder, moved) = RunFolder::create(&path, args.resume).map_err(|error| {
         let is_busy = error.error.kind() == io::ErrorKind::ResourceBusy;
         let hint = is_busy.then_some("wait for it or stop it; or give this run another name: `--set run.name=NAME`");
@@ -188,29 +186,49 @@ fn folder(setup: &Setup, args: &Args) -> Result<RunFolder, ExitCode> {
     };
     note.iter().filter(|_| !args.quiet).for_each(|note| tell(note));
     folder.describe(&setup.sources, setup.registry.plugins()).map_err(|error| failed(&error.to_string(), &[], None))?;
-    Ok(folder)
+    let inputs = match held {
+        Some(held) => held,
+        None => now(setup, folder.path())?,
+    };
+    inputs.write(folder.path()).map_err(|error| failed(&error.to_string(), &[], None))?;
+    Ok((folder, inputs))
 }
 
-/// A run goes on under the manifest that it began with, unless the user says otherwise.
-fn check_changes(setup: &Setup, args: &Args, path: &Path) -> Result<(), ExitCode> {
-    let changes = changed_since(path, &setup.sources.resolved_toml(path), &setup.manifest.stage_order());
+/// A run goes on under the manifest and with the plugins, files and data that it began with, unless the user says otherwise.
+fn check_changes(setup: &Setup, args: &Args, path: &Path) -> Result<Inputs, ExitCode> {
+    let mut inputs = now(setup, path)?;
+    let of_manifest = changed_since(path, &setup.sources.resolved_toml(path), &setup.manifest.stage_order());
+    let before = Inputs::read(path).filter(|_| has_begun(path));
+    let of_inputs = before.as_ref().map(|before| inputs.changes(setup, before)).unwrap_or_default();
+    let what = match (of_manifest.is_empty(), of_inputs.is_empty()) {
+        (_, true) => "the manifest",
+        (true, false) => "what this run is made with",
+        (false, false) => "the manifest, and what this run is made with,",
+    };
+    let changes = [of_manifest, of_inputs].concat();
+    inputs.changed = before.map(|before| before.changed).unwrap_or_default();
     if changes.is_empty() {
-        return Ok(());
+        return Ok(inputs);
     }
     if args.accept_changes {
         let list: Vec<String> = changes.iter().map(|change| format!("\n  {change}")).collect();
         if !args.quiet {
-            tell(&format!("note: the manifest changed since this run began{}", list.concat()));
+            tell(&format!("note: {what} changed since this run began{}", list.concat()));
         }
-        return Ok(());
+        inputs.changed.extend(changes);
+        return Ok(inputs);
     }
     let hint = format!(
         "put it back, or go on all the same with `--resume --accept-changes`; without `--resume` the run starts anew and {} is \
          moved aside",
         path.display()
     );
-    print_error("the manifest changed since this run began", &changes, Some(&hint));
+    print_error(&format!("{what} changed since this run began"), &changes, Some(&hint));
     Err(ExitCode::from(WRONG))
+}
+
+fn now(setup: &Setup, folder: &Path) -> Result<Inputs, ExitCode> {
+    Inputs::now(setup, folder).map_err(|message| failed(&message, &[], None))
 }
 
 fn failed(message: &str, notes: &[String], hint: Option<&str>) -> ExitCode {

@@ -355,11 +355,11 @@ pub enum DataError {
         /// What is wrong with one more.
         last: String,
     },
-    /// Nothing is left of a batch.
-    #[error("no sample of batch {batch} can be read\n\nhint: mend the data, or use a larger `batch`")]
+    /// Nothing is left of a part.
+    #[error("none of {samples} samples can be read\n\nhint: mend the data")]
     NothingLeft {
-        /// The batch, counted from 0 in its epoch.
-        batch: usize,
+        /// Samples of the part.
+        samples: usize,
     },
     /// A thread that makes batches panicked: a bug of the host.
     #[error(

@@ -91,7 +91,7 @@ fn difference(known: &HashedData, set: &DataSet) -> Option<String> {
     if before != now {
         return Some(format!("it had {before}, and has {now}"));
     }
-    let sha256 = set.sha256();
+    let sha256 = set.sha256(known.every);
     (sha256 != known.sha256)
         .then(|| format!("the SHA-256 of its samples was {:.12}.. and is {sha256:.12}..", known.sha256))
 }

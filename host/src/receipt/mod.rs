@@ -9,6 +9,7 @@
 
 mod again;
 mod agree;
+mod begun;
 mod machine;
 mod parts;
 mod stages;
@@ -16,11 +17,13 @@ mod write;
 
 pub use again::{Given, differing_data, given};
 pub use agree::{Agreement, Row, agreement};
+pub use begun::Inputs;
 pub use machine::Machine;
 pub use parts::Parts;
 pub use stages::{EpochRecord, StageRecord};
 pub use write::{Made, write};
 
+use crate::data::DataSet;
 use crate::train::{LockedFile, LockedPlugin};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -50,6 +53,9 @@ pub struct Receipt {
     pub seconds: f64,
     /// How often it went on after an end before its own.
     pub resumed: usize,
+    /// What of its manifest, plugins, files and data changed while it was interrupted, a line each; what follows is of its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// Most memory that one of the processes held, in bytes; where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
@@ -93,8 +99,33 @@ pub struct HashedData {
     pub val: Option<usize>,
     /// Samples to test on.
     pub test: usize,
-    /// SHA-256 of all of them.
+    /// SHA-256 of all of them: of their labels, and of the values of one of so many.
     pub sha256: String,
+    /// One of how many was read for it: each, where samples lie in memory.
+    #[serde(default = "each", skip_serializing_if = "is_each")]
+    pub every: usize,
+}
+
+impl HashedData {
+    pub(super) fn of(name: &str, set: &DataSet) -> HashedData {
+        let every = set.every();
+        HashedData {
+            name: name.into(),
+            train: set.train.len(),
+            val: set.val.as_ref().map(|val| val.len()),
+            test: set.test.len(),
+            sha256: set.sha256(every),
+            every,
+        }
+    }
+}
+
+fn each() -> usize {
+    1
+}
+
+fn is_each(every: &usize) -> bool {
+    *every == 1
 }
 
 /// What came out of a seed.

@@ -2,8 +2,7 @@
 
 use super::parts::Parts;
 use super::stages::{stages, table};
-use super::{FORMAT, HashedData, Machine, ModelRecord, NAME, Receipt, SeedRecord, Text};
-use crate::data::DataSet;
+use super::{FORMAT, Inputs, Machine, ModelRecord, NAME, Receipt, SeedRecord, Text};
 use crate::disk::replace;
 use crate::manifest::load_str;
 use crate::train::{Lock, Outcome, Setup};
@@ -25,6 +24,8 @@ pub struct Made<'a> {
     pub outcomes: &'a [Outcome],
     /// Its processes.
     pub parts: &'a Parts,
+    /// What it began with.
+    pub inputs: &'a Inputs,
 }
 
 /// Writes the receipt of a run that ended.
@@ -41,7 +42,7 @@ pub fn write(made: &Made<'_>) -> Result<Receipt, String> {
 }
 
 fn receipt(made: &Made<'_>, path: &Path) -> Result<Receipt, String> {
-    let Made { setup, folder, outcomes, parts } = made;
+    let Made { setup, folder, outcomes, parts, inputs } = made;
     let text = setup.sources.resolved_toml(folder);
     // Files are named as the receipt's own manifest names them.
     let (manifest, sources) = load_str(path, &text, &[]).map_err(|error| format!("the resolved manifest: {error}"))?;
@@ -63,24 +64,15 @@ fn receipt(made: &Made<'_>, path: &Path) -> Result<Receipt, String> {
         started: total.started,
         seconds: total.seconds,
         resumed: total.resumed,
+        changed: inputs.changed.clone(),
         peak_memory: total.peak_memory,
         machine: Machine::of(&setup.manifest.run),
         plugins: lock.plugins,
         files: lock.files,
-        data: setup.data.iter().map(|(name, set)| hashed(name, set)).collect(),
+        data: setup.data.iter().map(|(name, set)| inputs.data(name, set)).collect(),
         seeds: setup.manifest.run.seeds.iter().map(seed).collect::<Result<_, String>>()?,
         manifest: Text { text },
     })
-}
-
-fn hashed(name: &str, set: &DataSet) -> HashedData {
-    HashedData {
-        name: name.into(),
-        train: set.train.len(),
-        val: set.val.as_ref().map(|val| val.len()),
-        test: set.test.len(),
-        sha256: set.sha256(),
-    }
 }
 
 fn model(outcome: &Outcome) -> ModelRecord {

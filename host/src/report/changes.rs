@@ -1,6 +1,6 @@
 //! What changed between two manifests, for a run that is to go on.
 
-use crate::train::stage_of;
+use crate::train::{has_checkpoint, stage_of};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -40,6 +40,11 @@ pub fn changed_since(folder: &Path, manifest: &str, order: &[&str]) -> Vec<Strin
     };
     found.retain(|(path, _)| counts(path));
     found.into_iter().map(|(path, text)| format!("{path}: {text}")).collect()
+}
+
+/// Whether some seed of a run has a checkpoint.
+pub fn has_begun(folder: &Path) -> bool {
+    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| has_checkpoint(&entry.path()))
 }
 
 /// The stages that some seed has begun; none where nothing was saved.

@@ -3,6 +3,7 @@
 //! ```text
 //! runs/<name>/manifest.toml            resolved: everything that was extended and overridden, in one file
 //!             plugins.json             name, version, file and SHA-256 of every plugin that was loaded
+//!             inputs.toml              plugins, weights and data by SHA-256: what a run that goes on is held to
 //!             receipt.toml             when the run has ended: all that is needed to repeat it, and what came out
 //!             parts.json               processes of the run: when they began, how long they ran
 //!             run.lock                 locked while a process runs here; its number

@@ -11,7 +11,7 @@ mod progress;
 mod table;
 mod tables;
 
-pub use changes::{changed_since, same_run};
+pub use changes::{changed_since, has_begun, same_run};
 pub use comparison::{Comparison, Difference, Reached, Row, compare_runs, read_run};
 pub use folder::{FolderError, RunFolder, tidy};
 pub use log::EventLog;

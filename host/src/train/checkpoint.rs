@@ -114,9 +114,14 @@ pub(super) fn save(
     }
     let best = state.best.iter().flatten();
     tensors.extend(best.map(|(name, tensor)| (format!("{BEST}{name}"), tensor.clone())));
-    if let Some(average) = &state.average {
-        tensors.extend(average.tensors().map(|(name, tensor)| (format!("{AVERAGE}{name}"), tensor.clone())));
-        state.position.averaged = average.updates();
+    let averaged = |name: &str| format!("{AVERAGE}{name}");
+    match &state.average {
+        Some(average) => {
+            tensors.extend(average.tensors().map(|(name, tensor)| (averaged(name), tensor.clone())));
+            state.position.averaged = average.updates();
+        }
+        // Its stage has not gone on yet.
+        None => tensors.extend(state.saved_average.iter().map(|(name, tensor)| (averaged(name), tensor.clone()))),
     }
     let text = serde_json::to_vec(&state.position).map_err(|error| TrainError::Resume(error.to_string()))?;
     store.save(&text, &tensors)
@@ -193,4 +198,26 @@ pub(super) fn restore(whole: Whole, run: &RunPlan) -> Result<Saved, TrainError> 
         }
     }
     Ok(Saved { position, groups, best, average })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::events::Silent;
+    use candle_core::{Device, Tensor};
+
+    /// What is saved between a resume and the stage's going on holds all that the checkpoint before it held.
+    #[test]
+    fn average_that_waits_for_its_stage_is_saved_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = RunPlan { seed: 0, models: Default::default(), recordings: Default::default(), stages: vec![] };
+        let average = Tensor::full(0.5f32, 3, &Device::Cpu).expect("small");
+        let position = Position { averaged: 7, ..Position::default() };
+        let mut state =
+            Progressed { position, saved_average: [("w".to_owned(), average)].into(), ..Progressed::default() };
+        let mut store = Store::new(folder.path(), 1);
+        save(&mut store, &run, &[], &mut state, &mut Silent).expect("is saved");
+        let saved = restore(store.load().expect("is read").0.expect("is there"), &run).expect("fits");
+        assert_eq!((saved.position.averaged, saved.average["w"].to_vec1::<f32>().expect("values")), (7, vec![0.5; 3]));
+    }
 }

@@ -51,15 +51,19 @@ impl StageRunner<'_> {
         for served in Loader::new(&set.train, spec)?.take(left as usize) {
             let batch = served?;
             let samples = batch.len();
-            let position = &mut state.position;
-            let tensors = self.inputs(stage, set, batch, position.steps)?;
+            let position = &state.position;
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             let lr = stage.spec.optimizer.lr() * factor;
-            let moment = self.moment(stage, set, extent, position);
-            let norms = stage.spec.gradient_norms && position.steps.is_multiple_of(log_every(stage));
-            let step = || stepper.step(&tensors, &moment, factor, norms);
-            let report = last_words::during("the training", &stage.name, position.steps, step)
-                .map_err(|error| error.in_step(&stage.name, position.steps))?;
+            let report = if samples == 0 {
+                stepper.pass_over()?
+            } else {
+                let tensors = self.inputs(stage, set, batch, position)?;
+                let moment = self.moment(stage, set, extent, position);
+                let norms = stage.spec.gradient_norms && position.steps.is_multiple_of(log_every(stage));
+                let step = || stepper.step(&tensors, &moment, factor, norms);
+                last_words::during("the training", &stage.name, position.steps, step)
+                    .map_err(|error| error.in_step(&stage.name, position.steps))?
+            };
             keeper.caches.warn(observer);
             take_in(state, &report, samples, lr)?;
             left_out(stage, state, &report, observer)?;
@@ -93,13 +97,15 @@ impl StageRunner<'_> {
         stage: &StagePlan,
         set: &DataSet,
         batch: Batch,
-        step: u64,
+        position: &checkpoint::Position,
     ) -> Result<Fields, TrainError> {
         let samples = batch.len();
         let mut tensors = fields(batch, self.setup.float, &self.setup.device)?;
         if let (Some(plan), Some(frames)) = (&stage.spec.sampling, frames_of(set)) {
             let to = (self.setup.float, &self.setup.device);
-            let mask = sampling::mask(plan, (self.run.seed, step), [samples, frames.saturating_sub(1)], to)?;
+            let piece = position.inside.batches as usize % stage.spec.accumulate.max(1);
+            let (first, sizes) = (piece * stage.spec.batch, [samples, frames.saturating_sub(1)]);
+            let mask = sampling::mask(plan, (self.run.seed, position.steps), first, sizes, to)?;
             tensors.insert(sampling::SAMPLING.into(), mask);
         }
         recordings::add_fields(self.run, stage, &mut tensors, self.setup.float)?;

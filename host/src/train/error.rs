@@ -64,6 +64,8 @@ pub enum TrainError {
         step: u64,
         /// Stage.
         stage: Box<str>,
+        /// The term that it comes from, and what that read; nothing where only the sum of all is not finite.
+        inputs: Box<[String]>,
     },
     /// More updates were left out than the manifest allows: how many it allows, and why the last one would be.
     #[error("{1}")]
@@ -146,7 +148,7 @@ impl TrainError {
     /// Lines beside the message.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            TrainError::NotFinite { inputs, .. } => inputs.to_vec(),
+            TrainError::NotFinite { inputs, .. } | TrainError::GradientNotFinite { inputs, .. } => inputs.to_vec(),
             TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) => error.notes(),
             TrainError::Step { stage, step, error } => {
                 std::iter::once(format!("at step {step} of stage `{stage}`")).chain(error.notes()).collect()

@@ -5,7 +5,7 @@ use super::error::TrainError;
 use super::frames::{FrameMetrics, NearnessSum};
 use super::maps::{MapMetrics, MapSums};
 use super::models::Model;
-use crate::data::{FIXATIONS, Loader, LoaderSpec, MAP, STILL, Samples, ViewSpec};
+use crate::data::{Batch, DataError, FIXATIONS, Loader, LoaderSpec, MAP, STILL, Samples, ViewSpec};
 use crate::exec::PassSpec;
 use crate::graph::Source;
 use crate::ops::{Moment, run_op};
@@ -86,8 +86,8 @@ pub fn evaluate(
     };
     let (mut right, mut nll, mut seen, mut labelled) = (0.0, 0.0, 0, 0);
     let (mut maps, mut still) = (MapSums::default(), MapSums::default());
-    for served in Loader::new(samples, spec)? {
-        let tensors = fields(served?, float, device)?;
+    for batch in readable(samples, spec)? {
+        let tensors = fields(batch?, float, device)?;
         let Some(input) = tensors.get(&field) else { continue };
         let mut forward = model.network.forward(input, &pass, &Moment::default())?;
         let Some(logits) = forward.taps.remove(&output).and_then(|mut frames| frames.pop()) else { continue };
@@ -106,6 +106,7 @@ pub fn evaluate(
         right += hits;
         nll += loss.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     }
+    check_seen(seen, samples)?;
     let mean = |sum: f64| (labelled > 0).then(|| sum / labelled as f64);
     Ok(Metrics { samples: seen, accuracy: mean(right), nll: mean(nll), frames: None, maps: maps.metrics(&still) })
 }
@@ -128,8 +129,8 @@ fn predicted(
         _ => [1, 1],
     };
     let (mut own, mut still, mut seen) = (NearnessSum::default(), NearnessSum::default(), 0);
-    for served in Loader::new(samples, spec)? {
-        let tensors = fields(served?, float, device)?;
+    for batch in readable(samples, spec)? {
+        let tensors = fields(batch?, float, device)?;
         let Some(input) = tensors.get(&field) else { continue };
         let forward = model.network.forward(input, &pass, &Moment::default())?;
         let predictions = forward.taps.get(&output).map(Vec::as_slice).unwrap_or_default();
@@ -149,8 +150,21 @@ fn predicted(
             }
         }
     }
+    check_seen(seen, samples)?;
     let frames = FrameMetrics { predicted: own.mean(), persistence: still.mean() };
     Ok(Metrics { samples: seen, frames: Some(frames), ..Metrics::default() })
+}
+
+/// Batches that have a sample.
+fn readable(samples: &Samples, spec: LoaderSpec) -> Result<impl Iterator<Item = Result<Batch, DataError>>, DataError> {
+    Ok(Loader::new(samples, spec)?.filter(|served| served.as_ref().map_or(true, |batch| batch.len() > 0)))
+}
+
+fn check_seen(seen: usize, samples: &Samples) -> Result<(), DataError> {
+    match samples.len() {
+        count if seen == 0 && count > 0 => Err(DataError::NothingLeft { samples: count }),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a view's normalisation back.

@@ -127,6 +127,19 @@ impl Lock {
         self.plugins.iter().map(one).collect()
     }
 
+    /// Plugins and files of both that are others than they were `before`, a line each.
+    pub fn replaced(&self, before: &Lock) -> Vec<String> {
+        let common = |one: &Lock, other: &Lock| {
+            let mut common = one.clone();
+            common.plugins.retain(|plugin| other.plugins.iter().any(|known| same_name(&known.name, &plugin.name)));
+            common
+                .files
+                .retain(|file| other.files.iter().any(|known| known.key == file.key && known.path == file.path));
+            common
+        };
+        common(self, before).changes(&common(before, self))
+    }
+
     /// What became of plugins and files since `before`, a line each.
     pub fn changes(&self, before: &Lock) -> Vec<String> {
         let said = |plugin: &LockedPlugin| format!("{} ({:.12}..)", plugin.version, plugin.sha256);

@@ -11,7 +11,7 @@ use super::run::initialise;
 use super::setup::Setup;
 use super::stage::{StageRunner, extent};
 use super::step::Stepper;
-use crate::data::{DataSet, Loader, LoaderSpec};
+use crate::data::{Batch, DataError, DataSet, Loader, LoaderSpec};
 use crate::manifest::{Diagnostic, NonFinite, Part};
 use crate::plugin::last_words;
 use std::collections::BTreeMap;
@@ -136,7 +136,7 @@ impl Try<'_> {
     fn record(&self, index: usize) -> Result<(), TrainError> {
         let batch = self.stage.spec.batch.min(self.set.train.len());
         let spec = LoaderSpec { views: vec![], fields: Some(vec![]), ..self.spec(batch) };
-        match Loader::new(&self.set.train, spec)?.next() {
+        match first(Loader::new(&self.set.train, spec)?) {
             Some(first) => recordings::rehearse(self.runner, index, &first?.index, &self.runner.folder),
             None => Ok(()),
         }
@@ -151,13 +151,12 @@ impl Try<'_> {
     fn step(&self, samples: usize, optimizers: &mut [Optimizer]) -> Result<Step, TrainError> {
         let Try { runner, stage, set } = self;
         let begun = Instant::now();
-        let mut loader = Loader::new(&set.train, self.spec(samples))?;
-        let Some(batch) = loader.next().transpose()? else {
+        let Some(batch) = first(Loader::new(&set.train, self.spec(samples))?).transpose()? else {
             return Ok(Step { seen: BTreeMap::new(), left_out: None, seconds: [0.0; 2] });
         };
         let load = begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        let inputs = runner.inputs(stage, set, batch, 0)?;
+        let inputs = runner.inputs(stage, set, batch, &Position::default())?;
         let moment = runner.moment(stage, set, &extent(stage, set.train.len()), &Position::default());
         let mut stepper = Stepper::new(stage, &runner.run.models, optimizers);
         stepper.watch();
@@ -238,4 +237,9 @@ impl Drop for Scratch {
             let _ = fs::remove_dir_all(&self.0);
         }
     }
+}
+
+/// The first batch of which a sample can be read.
+fn first(mut batches: Loader) -> Option<Result<Batch, DataError>> {
+    batches.find(|served| served.as_ref().map_or(true, |batch| batch.len() > 0))
 }

@@ -7,19 +7,23 @@ use candle_core::{DType, Device, Result, Tensor};
 /// Field of a batch that holds the share of the true frame, `[N, T - 1]` in the order in which frames are read.
 pub const SAMPLING: &str = "sampling";
 
-/// The mask of an update: for each sample and position the true frame (1) or the prediction (0), drawn anew from the seed and
-/// the update. The forward and the reversed pass of every model read the same.
+/// The mask of some samples of an update, from its sample `first` on: for each sample and position the true frame (1) or the
+/// prediction (0), drawn anew from the seed and the update, however many pieces it is cut into. The forward and the reversed pass of
+/// every model read the same.
 ///
 /// # Errors
 /// candle fails.
 pub fn mask(
     plan: &Sampling,
     (seed, step): (u64, u64),
+    first: usize,
     [samples, positions]: [usize; 2],
     (float, device): (DType, &Device),
 ) -> Result<Tensor> {
     let (mut rng, probability) = (RngKey::new(seed, SAMPLING).at(step), plan.probability(step));
-    let shares: Vec<f32> = (0..samples * positions).map(|_| f32::from(rng.chance(probability))).collect();
+    let mut draw = || f32::from(rng.chance(probability));
+    (0..first * positions).for_each(|_| _ = draw());
+    let shares: Vec<f32> = (0..samples * positions).map(|_| draw()).collect();
     Tensor::from_vec(shares, (samples, positions), device)?.to_dtype(float)
 }
 
@@ -28,7 +32,11 @@ mod tests {
     use super::*;
 
     fn share(plan: &Sampling, seed: u64, step: u64) -> Vec<f32> {
-        let mask = mask(plan, (seed, step), [64, 10], (DType::F32, &Device::Cpu)).unwrap();
+        part(plan, (seed, step), 0, 64)
+    }
+
+    fn part(plan: &Sampling, at: (u64, u64), first: usize, samples: usize) -> Vec<f32> {
+        let mask = mask(plan, at, first, [samples, 10], (DType::F32, &Device::Cpu)).unwrap();
         mask.flatten_all().unwrap().to_vec1().unwrap()
     }
 
@@ -48,5 +56,12 @@ mod tests {
         assert_eq!(share(&plan, 1, 3), share(&plan, 1, 3));
         assert_ne!(share(&plan, 1, 3), share(&plan, 2, 3));
         assert_ne!(share(&plan, 1, 3), share(&plan, 1, 4));
+    }
+
+    #[test]
+    fn pieces_of_an_update_have_the_mask_of_the_whole() {
+        let plan = Sampling { start: 0.5, step: 0.0, until: 9 };
+        let pieces: Vec<f32> = (0..4).flat_map(|piece| part(&plan, (1, 3), 16 * piece, 16)).collect();
+        assert_eq!(pieces, share(&plan, 1, 3));
     }
 }

@@ -1,5 +1,6 @@
 //! The folder of kept values, and the room that it may take.
 
+use crate::train::needs::free;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     /// Most bytes of all its files.
     pub(super) limit: u64,
+    /// Bytes of the disk that are left to others: what the run is to leave there.
+    pub(super) reserve: u64,
 }
 
 impl Folder {
@@ -43,6 +46,19 @@ impl Folder {
             }
         }
         Ok(bytes.saturating_add(sum) <= self.limit)
+    }
+
+    /// # Errors
+    /// The disk would not have room for the run any more.
+    pub(super) fn leave_room(&self, bytes: u64) -> io::Result<()> {
+        let needed = self.reserve.saturating_add(bytes);
+        match free(&self.path) {
+            Some(free) if free < needed => {
+                let kept = self.reserve as f64 / 1e6;
+                Err(io::Error::other(format!("the run needs the {kept:.0} MB that are free on the disk")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn others(&self, own: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {

@@ -6,6 +6,7 @@ use crate::train::models::Model;
 use candle_core::{DType, Tensor};
 use std::sync::LazyLock;
 use stillhouse_kernels::nhwc::Level;
+use stillhouse_kernels::nhwc::conv::has_bf16;
 
 /// This program, by the hash of its file: one that is built anew computes anew. Its version, where the file cannot be read.
 static PROGRAM: LazyLock<String> = LazyLock::new(|| {
@@ -21,7 +22,9 @@ static PROGRAM: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn context(model: &Model, spec: &PassSpec) -> candle_core::Result<String> {
     let mut hash = blake3::Hasher::new();
     let network = &model.network;
-    let told = (&spec.want, model.keep, spec.bf16, spec.reverse_time, network.over_time, network.executor());
+    // What `bf16` asks for is done where the processor multiplies such numbers.
+    let bf16 = spec.bf16 && has_bf16();
+    let told = (&spec.want, model.keep, bf16, spec.reverse_time, network.over_time, network.executor());
     add(&mut hash, PROGRAM.as_bytes());
     add(&mut hash, format!("{:?}", Level::current()).as_bytes());
     add(&mut hash, format!("{told:?}").as_bytes());

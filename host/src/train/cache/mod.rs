@@ -15,6 +15,7 @@ use super::binding::PassPlan;
 use super::error::TrainError;
 use super::events::Observer;
 use super::models::Model;
+use super::needs::Needs;
 use super::plan::{RunPlan, StagePlan};
 use super::setup::Setup;
 use super::step::wanted;
@@ -62,7 +63,7 @@ impl Caches {
             let Some(model) = kept(run, stage, pass) else { continue };
             let (reverse_time, want) = (pass.reverse_time, sorted(wanted(stage, name)));
             let spec = PassSpec { reverse_time, want, bf16: model.bf16, ..PassSpec::default() };
-            caches.0.insert(name.clone(), RefCell::new(Cache::open(folder_of(setup), model, &spec)?));
+            caches.0.insert(name.clone(), RefCell::new(Cache::open(folder_of(setup, run), model, &spec)?));
         }
         Ok(caches)
     }
@@ -95,13 +96,13 @@ pub fn kept<'r>(run: &'r RunPlan, stage: &StagePlan, pass: &PassPlan) -> Option<
 }
 
 /// Where a manifest keeps values.
-fn folder_of(setup: &Setup) -> Folder {
+fn folder_of(setup: &Setup, plan: &RunPlan) -> Folder {
     let (run, cache) = (&setup.manifest.run, &setup.manifest.cache);
     let path = match &cache.dir {
         Some(dir) => setup.sources.resolve(&ManifestPath::of(["cache", "dir"]), dir),
         None => setup.sources.resolve(&ManifestPath::of(["run", "dir"]), &run.dir).join("cache"),
     };
-    Folder { path, limit: (cache.limit_gb * 1e9) as u64 }
+    Folder { path, limit: (cache.limit_gb * 1e9) as u64, reserve: Needs::of(setup, plan).total() }
 }
 
 /// The points without the order of the terms that read them.

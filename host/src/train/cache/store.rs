@@ -191,6 +191,7 @@ impl Store {
         if !folder.make_room(&self.path, self.bytes() + bytes.len() as u64)? {
             return Ok(false);
         }
+        folder.leave_room(bytes.len() as u64)?;
         let mut file = &self.file;
         let written = file.seek(SeekFrom::Start(self.bytes())).and_then(|_| file.write_all(&bytes));
         if let Err(error) = written {

@@ -21,7 +21,7 @@ fn values(number: u8) -> Vec<u8> {
 }
 
 fn folder(path: &Path) -> Folder {
-    Folder { path: path.into(), limit: 1 << 20 }
+    Folder { path: path.into(), limit: 1 << 20, reserve: 0 }
 }
 
 /// A file with records 1 to 3.
@@ -114,4 +114,15 @@ fn folder_removes_what_was_not_used_for_longest() {
     assert!(there("oldest.cache") && !there("old.cache") && there("new.cache") && there("other.txt"));
     assert!(!folder.make_room(&own, 900).expect("is read"), "one in use stands in the way");
     assert!(!folder.make_room(&own, 1001).expect("is read"), "larger than the folder may be");
+}
+
+#[test]
+fn room_that_the_run_needs_is_left() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let folder = folder(temporary.path());
+    let mut store = filled(&folder);
+    let all = Folder { reserve: u64::MAX / 2, ..folder.clone() };
+    let refused = store.append(&[(key(4), &values(4))], &all).expect_err("nothing is free");
+    assert!(refused.to_string().starts_with("the run needs the "), "{refused}");
+    assert_eq!(found(&folder.file(&header().context)), [1, 2, 3]);
 }

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-const MARK: &[u8; 24] = b"stillhouse recording 2\r\n";
+const MARK: &[u8; 24] = b"stillhouse recording 3\r\n";
 /// Bytes before the header.
 const BEFORE: u64 = 24 + 8 + 4;
 /// Longest header that is believed.
@@ -28,7 +28,7 @@ pub(super) struct Header {
     pub(super) index: Vec<usize>,
     /// A number that other samples do not have.
     pub(super) data: u64,
-    /// A number that models with other weights do not have.
+    /// A number that other models, weights and points do not have.
     pub(super) models: u64,
 }
 

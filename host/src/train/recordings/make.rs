@@ -17,25 +17,11 @@ use crate::train::stage::{Progressed, StageRunner, checksum};
 use crate::train::store::Store;
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// A number that follows from the samples: their indices, shapes and the values of the first and the last.
-pub(super) fn of_data(samples: &Samples) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut add = |value: u64| hash = (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3);
-    samples.indices().iter().for_each(|index| add(*index as u64));
-    if let Some((_, field)) = samples.main_field() {
-        field.shape().iter().for_each(|dim| add(*dim as u64));
-        let mut values = vec![];
-        for row in samples.indices().first().into_iter().chain(samples.indices().last()) {
-            // One that cannot be read tells where it is served.
-            let _ = field.push_f32(*row, 1.0, &mut values);
-        }
-        values.iter().for_each(|value| add(u64::from(value.to_bits())));
-    }
-    hash
-}
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Opens every recording that the stage reads; makes those that are not there, or of models with other weights. Without a
 /// stage, those that no stage reads.
@@ -84,7 +70,11 @@ pub(in crate::train) fn prepare(
             None => {
                 let samples = &runner.setup.data[&plan.data].train;
                 let mut stops = || observer.wants_to_stop().then(|| state.stopped());
-                record(runner, plan, (&header, samples), &path, &mut stops)?;
+                // One at a time: another run that makes the same has made it for both.
+                let _turn = turn(&path, &mut stops)?;
+                if !Recording::open(&path).is_ok_and(|made| made.header == header) {
+                    record(runner, plan, (&header, samples), &path, &mut stops)?;
+                }
                 Recording::open(&path).map_err(|message| TrainError::Recording(plan.name.clone(), message))?
             }
         };
@@ -137,16 +127,37 @@ fn path(runner: &StageRunner<'_>, plan: &RecordingPlan) -> PathBuf {
 
 fn header(setup: &Setup, plan: &RecordingPlan, models: u64) -> Header {
     let samples = &setup.data[&plan.data].train;
-    Header { arrays: plan.arrays.clone(), index: samples.indices().to_vec(), data: of_data(samples), models }
+    Header { arrays: plan.arrays.clone(), index: samples.indices().to_vec(), data: samples.number(), models }
 }
 
-/// A number that follows from the weights of the recorded models.
+/// A number that follows from all that the recorded values do, but the samples: what each model sees of a sample, its graph and
+/// weights, and the points.
 fn models(run: &RunPlan, plan: &RecordingPlan) -> Result<u64, TrainError> {
-    let mut models = 0u64;
-    for (name, _) in &plan.taps {
-        models = models.rotate_left(1) ^ run.models.get(name).map_or(Ok(0), |model| checksum(model))?;
+    let mut hash = blake3::Hasher::new();
+    for (name, point) in &plan.taps {
+        let Some(model) = run.models.get(name) else { continue };
+        let view = ViewSpec { augment: false, ..model.view.clone() };
+        let told = format!("{point:?} {view:?} {} {:?}", model.network.over_time, model.network.graph);
+        hash.update(&(told.len() as u64).to_le_bytes());
+        hash.update(told.as_bytes());
+        hash.update(&checksum(model)?.to_le_bytes());
     }
-    Ok(models)
+    Ok(hash.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+}
+
+/// Waits until no other process makes a recording in the folder of this one; it has its turn as long as the value lives.
+fn turn(path: &Path, stops: &mut dyn FnMut() -> Option<TrainError>) -> Result<Option<File>, TrainError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
+    // Where a folder cannot be locked, nobody waits.
+    let Ok(held) = File::open(folder) else { return Ok(None) };
+    while matches!(held.try_lock(), Err(TryLockError::WouldBlock)) {
+        if let Some(stopped) = stops() {
+            return Err(stopped);
+        }
+        sleep(Duration::from_millis(100));
+    }
+    Ok(Some(held))
 }
 
 fn record(
@@ -176,6 +187,9 @@ fn record(
         }
         let served = served?;
         let count = served.len();
+        if count == 0 {
+            continue;
+        }
         seen += count;
         let tensors = fields(served, setup.float, &setup.device)?;
         let mut held: BTreeMap<(usize, bool), Vec<Vec<Vec<f32>>>> = BTreeMap::new();

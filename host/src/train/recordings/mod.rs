@@ -72,7 +72,7 @@ fn plan(setup: &Setup, models: &IndexMap<String, Rc<Model>>, name: &str) -> Foun
             );
         };
         let read = Recording::open(file).map_err(|message| Problem::new(message).at(&path.key("file"), Part::Value))?;
-        if read.header.data != make::of_data(&set.train) {
+        if read.header.data != set.train.number() {
             let message = format!("`{}` is a recording of other samples than `{data}`", file.display());
             return Err(Problem::new(message).at(&path.key("file"), Part::Value));
         }

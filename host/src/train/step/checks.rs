@@ -2,7 +2,7 @@
 
 use crate::exec::Forward;
 use crate::graph::Source;
-use crate::ops::{OpError, PortIn};
+use crate::ops::{Moment, OpError, PortIn};
 use crate::train::blame::{Blame, Given, blame};
 use crate::train::error::TrainError;
 use crate::train::models::Model;
@@ -53,6 +53,21 @@ pub(super) fn not_finite(
     ports: &[PortIn<'_>],
     seen: &Given<'_>,
 ) -> TrainError {
+    let Blame { first, hint } = blame(&active.term, ports, seen);
+    let said = format!("`{}` is {value}", active.term.label(inner));
+    TrainError::NotFinite {
+        term: active.term.label(inner).into(),
+        part: active.term.part.desc().name.as_str().into(),
+        value,
+        step: seen.moment.step,
+        stage: seen.stage.name.as_str().into(),
+        inputs: first.into_iter().chain(inputs(active, ports, seen.moment, &said)).collect(),
+        hint: hint.into(),
+    }
+}
+
+/// What a term read, with shapes and largest values, and where it is kept as a case.
+pub(super) fn inputs(active: &ActiveTerm, ports: &[PortIn<'_>], moment: &Moment, said: &str) -> Vec<String> {
     let largest = |tensor: &Tensor| -> candle_core::Result<f64> {
         tensor.abs()?.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()
     };
@@ -65,19 +80,9 @@ pub(super) fn not_finite(
         };
         Some(format!("port `{}`: {}{size}", port.name, crate::ops::meta_of(value)))
     };
-    let Blame { first, hint } = blame(&active.term, ports, seen);
-    let said = format!("`{}` is {value}", active.term.label(inner));
-    let case = active.term.part.circumstances(seen.moment, ports, &said).case;
+    let case = active.term.part.circumstances(moment, ports, said).case;
     let case = case.map(|case| {
         format!("its inputs are in {0}; repeat it with `stillhouse plugin eval --case {0}`", case.display())
     });
-    TrainError::NotFinite {
-        term: active.term.label(inner).into(),
-        part: active.term.part.desc().name.as_str().into(),
-        value,
-        step: seen.moment.step,
-        stage: seen.stage.name.as_str().into(),
-        inputs: first.into_iter().chain(ports.iter().filter_map(describe)).chain(case).collect(),
-        hint: hint.into(),
-    }
+    ports.iter().filter_map(describe).chain(case).collect()
 }

@@ -3,6 +3,8 @@
 mod checks;
 mod ports;
 mod report;
+mod steep;
+mod undo;
 
 use super::batch::{Fields, view_field};
 use super::blame::Given as Seen;
@@ -25,6 +27,7 @@ use indexmap::IndexMap;
 pub use report::{StepReport, TermValue};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
+use undo::Undo;
 
 /// Runs the steps of one stage.
 pub struct Stepper<'a> {
@@ -37,6 +40,9 @@ pub struct Stepper<'a> {
     pieces: usize,
     /// Why the running update is left out.
     spoiled: Option<Rc<TrainError>>,
+    /// No sample is left of a piece of the running update.
+    lacks: bool,
+    undo: Undo,
     /// Parts run on the tape that the networks run on.
     own_tape: bool,
     /// Parameters that got a gradient, and whether all of it was zero; filled when somebody looks.
@@ -72,6 +78,8 @@ impl<'a> Stepper<'a> {
             accumulated,
             pieces: 0,
             spoiled: None,
+            lacks: false,
+            undo: Undo::default(),
             own_tape,
             seen: None,
         }
@@ -119,22 +127,46 @@ impl<'a> Stepper<'a> {
         self.pieces += 1;
         let update = self.pieces >= self.stage.spec.accumulate;
         let mut report = StepReport { updated: update, ..StepReport::default() };
-        if self.spoiled.is_none() {
+        if self.spoiled.is_none() && !self.lacks {
             match self.phases(fields, moment, &mut cache, (lr_factor, norms, update), &mut report) {
                 Err(error) if error.is_not_finite() && self.stage.spec.nonfinite != NonFinite::Stop => {
-                    self.accumulated.iter_mut().for_each(Gradients::clear);
                     report = StepReport { updated: update, ..StepReport::default() };
                     self.spoiled = Some(Rc::new(error));
+                    self.drop_pieces()?;
                 }
                 other => other?,
             }
         }
-        report.left_out = self.spoiled.is_some();
-        if update {
-            self.pieces = 0;
+        self.end_piece(&mut report);
+        Ok(report)
+    }
+
+    /// Counts a piece of which no sample is left: the running update is left out.
+    ///
+    /// # Errors
+    /// candle fails.
+    pub(super) fn pass_over(&mut self) -> Result<StepReport, TrainError> {
+        self.pieces += 1;
+        self.lacks = true;
+        self.drop_pieces()?;
+        let mut report = StepReport { updated: self.pieces >= self.stage.spec.accumulate, ..StepReport::default() };
+        self.end_piece(&mut report);
+        Ok(report)
+    }
+
+    /// Drops what the pieces of the running update came to.
+    fn drop_pieces(&mut self) -> Result<(), TrainError> {
+        self.accumulated.iter_mut().for_each(Gradients::clear);
+        Ok(self.undo.take_back()?)
+    }
+
+    fn end_piece(&mut self, report: &mut StepReport) {
+        report.left_out = self.spoiled.is_some() || self.lacks;
+        if report.updated {
+            (self.pieces, self.lacks) = (0, false);
+            self.undo.forget();
             report.skipped = self.spoiled.take();
         }
-        Ok(report)
     }
 
     fn phases(
@@ -153,9 +185,13 @@ impl<'a> Stepper<'a> {
             self.phase(index, phase, fields, &moment, cache, how, report)?;
         }
         for staged in cache.values().flat_map(|forward| &forward.staged) {
-            staged.change.commit(&staged.params)?;
+            self.commit(staged)?;
         }
         Ok(())
+    }
+
+    fn commit(&mut self, staged: &StagedIn) -> Result<(), TrainError> {
+        Ok(self.undo.commit(&staged.params, &staged.change, self.stage.spec.accumulate > 1)?)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -212,9 +248,13 @@ impl<'a> Stepper<'a> {
         let renewed = into_model && update || index + 1 == self.stage.phases.len();
         let gradients = self.gradients(phase, &walk, &terms, cache, renewed)?;
         drop((walk, terms));
-        self.update(index, phase, gradients, moment, (lr_factor, update))?;
+        if let Some(parameter) = optim::first_not_finite(&gradients)? {
+            cache.clear();
+            return Err(self.steep(phase, fields, moment, parameter));
+        }
+        self.update(index, phase, gradients, (lr_factor, update))?;
         for change in &staged {
-            change.change.commit(&change.params)?;
+            self.commit(change)?;
         }
         if into_model && update && index + 1 < self.stage.phases.len() {
             // The student moved: a later phase must see it where it is now.
@@ -222,7 +262,7 @@ impl<'a> Stepper<'a> {
             for pass in trained {
                 if let Some(forward) = cache.remove(&pass) {
                     for staged in &forward.staged {
-                        staged.change.commit(&staged.params)?;
+                        self.commit(staged)?;
                     }
                 }
             }
@@ -262,13 +302,8 @@ impl<'a> Stepper<'a> {
         index: usize,
         phase: &PhasePlan,
         gradients: Gradients,
-        moment: &Moment,
         (lr_factor, update): (f64, bool),
     ) -> Result<(), TrainError> {
-        if let Some(parameter) = optim::first_not_finite(&gradients)? {
-            let (parameter, step, stage) = (parameter.into(), moment.step, self.stage.name.as_str().into());
-            return Err(TrainError::GradientNotFinite { parameter, step, stage });
-        }
         if let Some(seen) = &mut self.seen {
             for (name, gradient) in &gradients {
                 let is_zero = optim::norm(std::iter::once(gradient))? == 0.0;
