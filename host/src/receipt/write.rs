@@ -3,7 +3,6 @@
 use super::parts::Parts;
 use super::stages::{stages, table};
 use super::{FORMAT, HashedData, Machine, ModelRecord, NAME, Receipt, SeedRecord, Text};
-use crate::data::DataSet;
 use crate::disk::replace;
 use crate::manifest::load_str;
 use crate::train::{Lock, Outcome, Setup};
@@ -67,20 +66,10 @@ fn receipt(made: &Made<'_>, path: &Path) -> Result<Receipt, String> {
         machine: Machine::of(&setup.manifest.run),
         plugins: lock.plugins,
         files: lock.files,
-        data: setup.data.iter().map(|(name, set)| hashed(name, set)).collect(),
+        data: setup.data.iter().map(|(name, set)| HashedData::of(name, set)).collect(),
         seeds: setup.manifest.run.seeds.iter().map(seed).collect::<Result<_, String>>()?,
         manifest: Text { text },
     })
-}
-
-fn hashed(name: &str, set: &DataSet) -> HashedData {
-    HashedData {
-        name: name.into(),
-        train: set.train.len(),
-        val: set.val.as_ref().map(|val| val.len()),
-        test: set.test.len(),
-        sha256: set.sha256(),
-    }
 }
 
 fn model(outcome: &Outcome) -> ModelRecord {
