@@ -225,7 +225,7 @@ fn run_goes_on_with_the_plugins_files_and_data_that_it_began_with() {
     let start = "error: what this run is made with changed since this run began\n  plugin stillhouse-kd 0.1.0 (";
     assert!(said.err.starts_with(start), "{}", said.err);
     assert!(said.err.contains("\n  file ../../pictures.npz (") && said.err.contains("..), was "), "{}", said.err);
-    assert!(said.err.contains("\n  data `main`: other samples ("), "{}", said.err);
+    assert!(said.err.contains("\n  data main: the SHA-256 of its samples was "), "{}", said.err);
     assert!(said.err.contains("`--resume --accept-changes`"), "{}", said.err);
 
     assert_eq!(run(&["--resume", "--accept-changes"]).code, Some(0));

@@ -178,6 +178,12 @@ fn repetition_agrees_to_the_bit_and_leaves_the_original_alone() {
     let notes = serde_json::json!(["threads: 1 then, 2 now; numbers do not depend on them", "seed 0 was not repeated"]);
     assert_eq!(answer["agreement"]["notes"], notes);
     assert!(lab.path().join("far/moved.again/receipt.toml").exists());
+
+    // Of a seed that the receipt has not: there is nothing to agree with.
+    let said = lab.ask(&["run", "--quiet", "far/moved/receipt.toml", "--set", "run.seeds=[9]"]);
+    assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
+    let wanted = "\nnothing could be compared: the repetition has no seed of the receipt, only 9\n";
+    assert!(said.out.ends_with(wanted) && !said.out.contains("every number agrees"), "{}", said.out);
 }
 
 #[test]

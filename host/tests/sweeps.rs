@@ -5,8 +5,9 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::lab::{DIGITS, DISTIL, Lab, Ran};
+use support::lab::{DIGITS, DISTIL, Lab, Ran, plugin};
 
 fn body() -> String {
     let terms = "terms.task = { use = \"cross_entropy\" }\nterms.kd = { use = \"kd\" }\n";
@@ -335,4 +336,108 @@ fn paths_in_a_sweep_are_seen_from_its_file() {
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     let receipt = fs::read_to_string(lab.path().join("runs/s/weights=a.safetensors/receipt.toml")).expect("a receipt");
     assert!(receipt.contains("path = \"../../../inner/a.safetensors\""), "{receipt}");
+}
+
+/// What a finished point was made with is changed, and the sweep asked how far its points are.
+fn listed(lab: &Lab, file: &str, more: &[&str]) -> String {
+    let said = lab.ask(&[&["sweep", file, "--dry-run"], more].concat());
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    said.out
+}
+
+fn append(file: &Path) {
+    let bytes = [&fs::read(file).expect("read")[..], b"x"].concat();
+    fs::write(file, bytes).expect("written");
+}
+
+#[test]
+fn finished_point_of_another_plugin_runs_again_and_says_which() {
+    let own = support::folder();
+    let put = |name: &str| -> PathBuf {
+        let path = own.path().join(plugin(name).file_name().expect("a name"));
+        fs::copy(plugin(name), &path).expect("copied");
+        path
+    };
+    let files = ["stillhouse-basics", "stillhouse-kd", "stillhouse-fitnet"].map(put);
+    let lab = Lab::with(&files);
+    lab.manifest("m", &body());
+    let variants = "manifest = \"m.toml\"\n[variant.kd]\n[variant.hint]\nstage.distil.terms.kd = { use = \"mse\", \
+                    student = \"relu1\", teacher = \"relu1\", connector = \"linear\" }\n";
+    fs::write(lab.path().join("s.toml"), variants).expect("written");
+    assert_eq!(sweep(&lab, &["--quiet"]).code, Some(0));
+    assert!(listed(&lab, "s.toml", &[]).starts_with("kd: finished\nhint: finished\n"));
+
+    // Bytes behind its own, which nothing reads.
+    append(&files[1]);
+    let told = listed(&lab, "s.toml", &[]);
+    assert!(
+        told.starts_with("kd: to run\n    changed: plugin stillhouse-kd 0.1.0 (") && told.contains("..), was 0.1.0 ("),
+        "{told}"
+    );
+    assert_eq!((told.matches("changed: ").count(), told.matches("hint: finished\n").count()), (1, 1), "{told}");
+    assert!(listed(&lab, "s.toml", &["--ignore-lock"]).starts_with("kd: finished\n"), "taken as it is when asked to");
+
+    let said = sweep(&lab, &[]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    let head = "finished with something else, so moved aside and run again: `kd`\n  plugin stillhouse-kd 0.1.0 (";
+    assert!(said.err.starts_with(head) && said.err.contains("\n2 points, 1 of them finished before\n"), "{}", said.err);
+    assert!(lab.path().join("runs/s/kd.1/receipt.toml").exists(), "the earlier one is kept");
+    assert!(!lab.path().join("runs/s/hint.1").exists(), "what does not use the plugin stays");
+    let point = &summary(&lab)["points"][0];
+    assert!(point["changed"][0].as_str().is_some_and(|line| line.starts_with("plugin stillhouse-kd ")), "{point}");
+    assert!(listed(&lab, "s.toml", &[]).starts_with("kd: finished\nhint: finished\n"));
+}
+
+#[test]
+fn finished_point_of_other_files_data_or_host_runs_again_and_says_which() {
+    let lab = lab("");
+    lab.run("m", &body()).table();
+    for name in ["a", "b"] {
+        let weights = lab.seed_folder("m", 0).join("teacher/best.safetensors");
+        fs::copy(weights, lab.path().join(format!("{name}.safetensors"))).expect("copied");
+    }
+    let text = "manifest = \"m.toml\"\n[grid]\nmodels.teacher.weights = [\"a.safetensors\", \"b.safetensors\"]\n";
+    fs::write(lab.path().join("s.toml"), text).expect("written");
+    assert_eq!(sweep(&lab, &["--quiet"]).code, Some(0));
+    let finished = listed(&lab, "s.toml", &[]);
+    assert_eq!(finished.matches(": finished\n").count(), 2, "{finished}");
+    let changed = |wanted: &str| {
+        let told = listed(&lab, "s.toml", &[]);
+        assert!(told.starts_with("weights=a.safetensors: to run\n") && told.contains(wanted), "{told}");
+        assert_eq!((told.matches("changed: ").count(), told.matches(": finished\n").count()), (1, 1), "{told}");
+        assert_eq!(listed(&lab, "s.toml", &["--ignore-lock"]), finished);
+    };
+
+    // Other weights that fit.
+    let (file, other) = (lab.path().join("a.safetensors"), lab.seed_folder("m", 0).join("teacher/last.safetensors"));
+    let before = fs::read(&file).expect("read");
+    let mut bytes = fs::read(other).expect("read");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    fs::write(&file, bytes).expect("written");
+    changed("\n    changed: file ../../../a.safetensors (");
+    fs::write(&file, before).expect("written");
+    assert_eq!(listed(&lab, "s.toml", &[]), finished);
+
+    let receipt = lab.path().join("runs/s/weights=a.safetensors/receipt.toml");
+    let known = fs::read_to_string(&receipt).expect("a receipt");
+    let version = env!("CARGO_PKG_VERSION");
+    let older = known.replacen(&format!("stillhouse = \"{version}\""), "stillhouse = \"0.0.1\"", 1);
+    assert_ne!(older, known);
+    fs::write(&receipt, older).expect("written");
+    changed(&format!("\n    changed: stillhouse {version}, was 0.0.1\n"));
+
+    let table: toml::Table = toml::from_str(&known).expect("TOML");
+    let sum = table["data"][0]["sha256"].as_str().expect("a hash").to_owned();
+    fs::write(&receipt, known.replacen(&sum, &"0".repeat(64), 1)).expect("written");
+    changed("\n    changed: data main: the SHA-256 of its samples was 000000000000.. and is ");
+    fs::write(&receipt, known).expect("written");
+    assert_eq!(listed(&lab, "s.toml", &[]), finished);
+
+    // One that is gone cannot be run again, either; that is told before anything is moved.
+    fs::remove_file(&file).expect("removed");
+    let said = sweep(&lab, &[]);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    let note = "note: the point was finished, and changed: file ../../../a.safetensors, gone";
+    assert!(said.err.contains(note), "{}", said.err);
+    assert!(receipt.exists());
 }

@@ -94,6 +94,40 @@ fn recording_of_other_points_normalisation_or_samples_is_made_anew() {
 }
 
 #[test]
+fn recording_that_has_to_be_there_is_locked_and_attested() {
+    let lab = lab();
+    let kept = stage(TRUE, &format!("{NAMED}, bank = \"stored\"")).replace("epochs = 4", "epochs = 1");
+    let taps = "taps = [\"like:cell_list.0.cell\", \"other:cell_list.0.cell\"]\n";
+    let bank = "\n[recordings.bank]\ndata = \"target\"\nfile = \"bank.rec\"\n";
+    lab.run("made", &[DATA, SOURCES, bank, taps, STUDENT, &kept].concat()).table();
+    let attested = |run: &str| {
+        let text = fs::read_to_string(lab.path().join(format!("runs/{run}/receipt.toml"))).expect("a receipt");
+        assert!(text.contains("\nfile = \"../../bank.rec\"\n"), "seen from its folder: {text}");
+        text.contains("key = \"recordings.bank.file\"\npath = \"../../bank.rec\"\n")
+    };
+    assert!(!attested("made"), "what a run makes is none of its inputs");
+
+    lab.run("alone", &[DATA, bank, STUDENT, &kept].concat()).table();
+    assert!(attested("alone"));
+    let said = lab.ask(&["lock", "alone.toml"]);
+    assert!(said.out.contains("and 1 file\n") && said.out.contains("\n  file bank.rec ("), "{}{}", said.out, said.err);
+    for manifest in ["alone.toml", "runs/alone/receipt.toml"] {
+        assert_eq!(lab.ask(&["check", manifest]).code, Some(0), "{manifest}");
+    }
+    let path = lab.path().join("bank.rec");
+    let mut bytes = fs::read(&path).expect("read");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    fs::write(&path, bytes).expect("written");
+    for (manifest, file) in [("alone.toml", "bank.rec"), ("runs/alone/receipt.toml", "../../bank.rec")] {
+        for command in ["check", "run"] {
+            let said = lab.ask(&[command, manifest]);
+            let wanted = format!("error: `{file}` is not the file that was locked: its SHA-256 was ");
+            assert!(said.code == Some(2) && said.err.contains(&wanted), "{}{}", said.out, said.err);
+        }
+    }
+}
+
+#[test]
 fn recordings_that_do_not_fit_are_refused() {
     let lab = lab();
     let bank = |more: &str| format!("\n[recordings.bank]\ndata = \"target\"\n{more}\n");

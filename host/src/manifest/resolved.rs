@@ -43,14 +43,14 @@ impl Sources {
     }
 }
 
-/// Where a manifest has file paths: plugins, weights, data with a format, the folder of the runs.
+/// Where a manifest has file paths: plugins, weights, data with a format, recordings, the folders of the runs and of the cache.
 fn file_paths(root: &Node) -> Vec<ManifestPath> {
     let plugins = ManifestPath::of(["plugins", "paths"]);
-    let mut paths = vec![ManifestPath::of(["run", "dir"])];
+    let mut paths = vec![ManifestPath::of(["run", "dir"]), ManifestPath::of(["cache", "dir"])];
     if let Some(Kind::List(items)) = root.find(&plugins).map(|node| &node.kind) {
         paths.extend((0..items.len()).map(|index| plugins.index(index)));
     }
-    for (outer, inner) in [("models", "weights"), ("data", "use")] {
+    for (outer, inner) in [("models", "weights"), ("data", "use"), ("recordings", "file")] {
         let names = root.find(&ManifestPath::of([outer])).and_then(Node::table);
         paths.extend(
             names.into_iter().flat_map(|names| names.keys()).map(|name| ManifestPath::of([outer, name, inner])),

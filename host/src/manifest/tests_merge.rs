@@ -291,6 +291,13 @@ name = \"a\"
 }
 
 #[test]
+fn resolved_toml_means_the_same_for_recordings_and_the_cache() {
+    let (_, sources) = read(&format!("{SMALL}[recordings.bank]\nfile = 'bank.rec'\n[cache]\ndir = 'kept'\n"));
+    let text = sources.resolved_toml(Path::new("runs/a"));
+    assert!(text.contains("file = \"../../bank.rec\"\n") && text.contains("dir = \"../../kept\"\n"), "{text}");
+}
+
+#[test]
 fn sweep_is_a_grid_of_overrides() {
     let text = format!("{SMALL}[sweep]\n'stage.one.epochs' = [1, 2]\n'stage.one.terms.task.mode' = ['a', [1, 2.5]]\n");
     let (manifest, _) = read(&text);

@@ -71,7 +71,7 @@ pub fn differing_data(receipt: &Receipt, sets: &IndexMap<String, DataSet>) -> Di
     for (name, set) in sets {
         let told = match receipt.data.iter().find(|known| known.name == *name) {
             None => format!("data `{name}` is not in the receipt"),
-            Some(known) => match difference(known, set) {
+            Some(known) => match known.difference(&HashedData::read(name, set, known.every)) {
                 Some(told) => format!("data `{name}` is not what the run learned from: {told}"),
                 None => continue,
             },
@@ -79,21 +79,6 @@ pub fn differing_data(receipt: &Receipt, sets: &IndexMap<String, DataSet>) -> Di
         found.push(Diagnostic::error(told).hint("get the same data, or go on all the same with `--ignore-lock`"));
     }
     found
-}
-
-fn difference(known: &HashedData, set: &DataSet) -> Option<String> {
-    let counts = |train: usize, val: Option<usize>, test: usize| {
-        let val = val.map_or(String::new(), |val| format!(", {val} to validate"));
-        format!("{train} samples to train{val}, {test} to test")
-    };
-    let before = counts(known.train, known.val, known.test);
-    let now = counts(set.train.len(), set.val.as_ref().map(|val| val.len()), set.test.len());
-    if before != now {
-        return Some(format!("it had {before}, and has {now}"));
-    }
-    let sha256 = set.sha256(known.every);
-    (sha256 != known.sha256)
-        .then(|| format!("the SHA-256 of its samples was {:.12}.. and is {sha256:.12}..", known.sha256))
 }
 
 #[cfg(test)]

@@ -10,8 +10,12 @@ use toml::{Table, Value};
 /// Whether the numbers of a repetition are those of the run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Agreement {
-    /// Every number agrees, to the bit.
+    /// Every number agrees, to the bit; false where there is none to compare.
     pub agrees: bool,
+    /// Seeds that both have.
+    pub compared: Vec<u64>,
+    /// Seeds of the repetition.
+    pub repeated: Vec<u64>,
     /// Models, a row for their first metric and for every other one that differs.
     pub rows: Vec<Row>,
     /// Everything that differs, a line each.
@@ -37,14 +41,16 @@ pub struct Row {
     pub same_weights: bool,
 }
 
-/// Compares a repetition with its receipt. Seeds that were not repeated are noted.
+/// Compares a repetition with its receipt, seed by seed. Seeds that were not repeated are noted; without a common one nothing agrees.
 pub fn agreement(then: &Receipt, now: &Receipt) -> Agreement {
     let (mut rows, mut differing, mut notes) = (vec![], vec![], notes(then, now));
+    let mut compared = vec![];
     for before in &then.seeds {
         let Some(after) = now.seeds.iter().find(|seed| seed.seed == before.seed) else {
             notes.push(format!("seed {} was not repeated", before.seed));
             continue;
         };
+        compared.push(before.seed);
         let (told, known) = (numbers(before), numbers(after));
         let names: IndexMap<&String, ()> = told.keys().chain(known.keys()).map(|name| (name, ())).collect();
         for name in names.into_keys() {
@@ -55,7 +61,8 @@ pub fn agreement(then: &Receipt, now: &Receipt) -> Agreement {
         }
         rows.extend(before.models.iter().flat_map(|model| model_rows(before.seed, model, after)));
     }
-    Agreement { agrees: differing.is_empty(), rows, differing, notes }
+    let repeated = now.seeds.iter().map(|seed| seed.seed).collect();
+    Agreement { agrees: differing.is_empty() && !compared.is_empty(), compared, repeated, rows, differing, notes }
 }
 
 fn notes(then: &Receipt, now: &Receipt) -> Vec<String> {
@@ -150,6 +157,15 @@ fn model_rows(seed: u64, model: &ModelRecord, after: &SeedRecord) -> Vec<Row> {
 
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.compared.is_empty() {
+            self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
+            let seeds: Vec<String> = self.repeated.iter().map(u64::to_string).collect();
+            return writeln!(
+                f,
+                "nothing could be compared: the repetition has no seed of the receipt, only {}",
+                seeds.join(", ")
+            );
+        }
         let mut lines = vec![["seed", "model", "metric", "then", "now", "weights"].map(String::from)];
         for Row { seed, model, metric, before, now, same_weights } in &self.rows {
             let weights = if *same_weights { "identical" } else { "others" };
@@ -167,5 +183,37 @@ impl fmt::Display for Agreement {
                 self.differing.iter().try_for_each(|line| writeln!(f, "  {line}"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(seeds: &[(u64, f64)]) -> Receipt {
+        let head = "receipt = 1\nname = 'x'\nstillhouse = '0'\ninterface = '1.0'\npresets = ''\nstarted = ''\nseconds = 1.0\n\
+                    resumed = 0\n[machine]\nsystem = ''\nprocessor = ''\ncores = 1\nthreads = 1\ninstructions = ''\n\
+                    device = ''\nexecutor = ''\n[manifest]\ntext = ''\n";
+        let seed = |(seed, accuracy): &(u64, f64)| {
+            format!(
+                "[[seed]]\nseed = {seed}\n[[seed.model]]\nname = 'student'\nrole = 'distilled'\nparameters = 1\n\
+                 weights = 'aa'\nmetrics = {{ accuracy = {accuracy:?} }}\n"
+            )
+        };
+        let text = seeds.iter().map(seed).fold(head.to_owned(), |all, one| all + &one);
+        toml::from_str(&text).expect("a receipt")
+    }
+
+    #[test]
+    fn repetition_without_a_common_seed_agrees_with_nothing() {
+        let then = receipt(&[(0, 0.5), (1, 0.6)]);
+        let told = agreement(&then, &receipt(&[(9, 0.5)]));
+        assert!(!told.agrees && told.compared.is_empty());
+        let wanted = "note: seed 0 was not repeated\nnote: seed 1 was not repeated\n\
+                      nothing could be compared: the repetition has no seed of the receipt, only 9\n";
+        assert_eq!(told.to_string(), wanted);
+        let told = agreement(&then, &receipt(&[(1, 0.6), (9, 0.5)]));
+        assert!(told.agrees && told.compared == [1], "{told}");
+        assert!(!agreement(&then, &receipt(&[(1, 0.7)])).agrees);
     }
 }

@@ -52,16 +52,9 @@ impl Inputs {
         let mut all = self.lock.replaced(&before.lock);
         for now in &self.data {
             let Some(old) = before.data.iter().find(|old| old.name == now.name) else { continue };
-            let is_same = match setup.data.get(&now.name) {
-                Some(set) if now.every != old.every => set.sha256(old.every) == old.sha256,
-                _ => now.sha256 == old.sha256,
-            };
-            if !is_same {
-                all.push(format!(
-                    "data `{}`: other samples ({:.12}.., were {:.12}..)",
-                    now.name, now.sha256, old.sha256
-                ));
-            }
+            let again = setup.data.get(&now.name).filter(|_| now.every != old.every);
+            let now = again.map_or_else(|| now.clone(), |set| HashedData::read(&now.name, set, old.every));
+            all.extend(old.difference(&now).map(|told| format!("data {}: {told}", now.name)));
         }
         all
     }

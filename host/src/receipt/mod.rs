@@ -5,10 +5,12 @@
 //! ([`Parts`]).
 //!
 //! A receipt is the manifest of its repetition, too ([`Given`]): data, plugins and files are held to it ([`differing_data`]),
-//! and the numbers of both are compared to the bit ([`agreement`]).
+//! and the numbers of both are compared to the bit ([`agreement`]). Whether what it attests is there still is told without a run, too
+//! ([`Present`]).
 
 mod again;
 mod agree;
+mod attest;
 mod begun;
 mod machine;
 mod parts;
@@ -17,6 +19,7 @@ mod write;
 
 pub use again::{Given, differing_data, given};
 pub use agree::{Agreement, Row, agreement};
+pub use attest::Present;
 pub use begun::Inputs;
 pub use machine::Machine;
 pub use parts::Parts;
@@ -64,7 +67,7 @@ pub struct Receipt {
     /// Plugins of which parts were made.
     #[serde(default, rename = "plugin", skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<LockedPlugin>,
-    /// Weights and data that are single files.
+    /// Weights, data and given recordings that are single files.
     #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<LockedFile>,
     /// Data sets, as they were loaded.
@@ -106,9 +109,21 @@ pub struct HashedData {
     pub every: usize,
 }
 
+fn each() -> usize {
+    1
+}
+
+fn is_each(every: &usize) -> bool {
+    *every == 1
+}
+
 impl HashedData {
-    pub(super) fn of(name: &str, set: &DataSet) -> HashedData {
-        let every = set.every();
+    fn of(name: &str, set: &DataSet) -> HashedData {
+        HashedData::read(name, set, set.every())
+    }
+
+    /// With one of so many samples read.
+    fn read(name: &str, set: &DataSet, every: usize) -> HashedData {
         HashedData {
             name: name.into(),
             train: set.train.len(),
@@ -118,14 +133,19 @@ impl HashedData {
             every,
         }
     }
-}
 
-fn each() -> usize {
-    1
-}
-
-fn is_each(every: &usize) -> bool {
-    *every == 1
+    /// What of a data set is not as this says; none where it is the same.
+    fn difference(&self, now: &HashedData) -> Option<String> {
+        let counts = |data: &HashedData| {
+            let val = data.val.map_or(String::new(), |val| format!(", {val} to validate"));
+            format!("{} samples to train{val}, {} to test", data.train, data.test)
+        };
+        if counts(self) != counts(now) {
+            return Some(format!("it had {}, and has {}", counts(self), counts(now)));
+        }
+        (self.sha256 != now.sha256)
+            .then(|| format!("the SHA-256 of its samples was {:.12}.. and is {:.12}..", self.sha256, now.sha256))
+    }
 }
 
 /// What came out of a seed.

@@ -6,8 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// Keys that change nothing of what is trained: the last names of paths, or whole paths.
+///
+/// The table `cache` says where values are kept and how much of them, never which: that is said of a model.
 const HARMLESS: &[&str] =
-    &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint", "run.dump_inputs", "plugins.paths"];
+    &["run.name", "run.dir", "run.seeds", "run.threads", "run.checkpoint", "run.dump_inputs", "plugins.paths", "cache"];
 /// Keys of a data set: how it is read, and how much of it may be damaged.
 const HARMLESS_IN_DATA: &[&str] = &["stream", "cache_mb", "damaged"];
 const HARMLESS_IN_STAGES: &[&str] = &["log_every", "gradient_norms"];
@@ -151,6 +153,19 @@ mod tests {
         assert!(!same_run(BEFORE, &BEFORE.replace("seeds = [1]", "seeds = [1, 2]")));
         assert!(!same_run(BEFORE, &BEFORE.replace("batch = 16", "batch = 8")));
         assert!(!same_run(BEFORE, &BEFORE.replace("[run]", "[run]\nthreads_ = 1")));
+    }
+
+    #[test]
+    fn cache_that_lies_elsewhere_or_holds_more_is_no_change() {
+        let cache = |dir: &str, limit: &str| format!("{BEFORE}[cache]\ndir = \"{dir}\"\nlimit_gb = {limit}\n");
+        assert_eq!(changed("b", &cache("kept", "2.0")), [""; 0], "a table that was not there");
+        for (first, other) in
+            [(cache("kept", "2.0"), cache("far", "2.0")), (cache("kept", "2.0"), cache("kept", "9.0"))]
+        {
+            assert!(same_run(&first, &other) && same_run(&first, BEFORE) && same_run(BEFORE, &other));
+        }
+        let of_model = |kept: &str| format!("{BEFORE}[models.s]\ncache = {kept}\n");
+        assert!(!same_run(&of_model("true"), &of_model("\"f16\"")), "how values are rounded is a change");
     }
 
     #[test]

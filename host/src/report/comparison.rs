@@ -1,19 +1,23 @@
 //! Runs side by side: every model of every folder, and how far each is from the first run, seed by seed.
+//!
+//! A run is one by its place among those given; its name is as much of its path as tells it from the others. A metric that a
+//! seed has no number of (`null`: it was none) leaves that seed out, and no other.
 
 use super::changes::differing;
+use super::folder::tidy;
 use super::table::{deviation, mean};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf, absolute};
 
 /// What a folder holds: outcomes as [`super::RunFolder::results`] wrote them, and the resolved manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
-    /// How the run is named in the comparison.
-    pub name: String,
+    /// The run's folder, absolute.
+    folder: PathBuf,
     outcomes: Vec<Told>,
     manifest: String,
 }
@@ -38,8 +42,8 @@ pub struct Row {
     pub parameters: usize,
     /// Seeds, in the order of the file.
     pub seeds: Vec<u64>,
-    /// Values of the metrics, a value a seed.
-    pub metrics: IndexMap<String, Vec<f64>>,
+    /// Values of the metrics, a value a seed; none where it has no number there.
+    pub metrics: IndexMap<String, Vec<Option<f64>>>,
 }
 
 /// A model of a run against the model of that name in the first run.
@@ -49,8 +53,10 @@ pub struct Difference {
     pub run: String,
     /// The model.
     pub model: String,
-    /// Seeds that both runs have.
+    /// Seeds at which both runs have the metric.
     pub seeds: usize,
+    /// Seeds that both runs have, with the metric or without.
+    pub common: usize,
     /// Mean of the differences at equal seeds.
     pub mean: f64,
     /// Half the width of its 95 % interval, by Student's t; absent with fewer than two seeds.
@@ -83,8 +89,8 @@ pub fn read_run(folder: &Path) -> Result<Reached, String> {
         _ => format!("{}: {error}", path.display()),
     })?;
     let outcomes: Vec<Told> = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
-    Ok(Reached { name, outcomes, manifest: fs::read_to_string(folder.join("manifest.toml")).unwrap_or_default() })
+    let manifest = fs::read_to_string(folder.join("manifest.toml")).unwrap_or_default();
+    Ok(Reached { folder: tidy(&absolute(folder).unwrap_or_else(|_| folder.into())), outcomes, manifest })
 }
 
 /// Compares runs with the first of them, by a metric or by the first that they have. `model` leaves one out of many.
@@ -92,43 +98,69 @@ pub fn read_run(folder: &Path) -> Result<Reached, String> {
 /// # Errors
 /// A message: no run has the metric or the model; then it says which there are.
 pub fn compare_runs(runs: &[Reached], model: Option<&str>, metric: Option<&str>) -> Result<Comparison, String> {
-    let all: Vec<Row> = runs.iter().flat_map(rows).collect();
-    let rows: Vec<Row> = all.iter().filter(|row| model.is_none_or(|model| row.model == model)).cloned().collect();
+    let names = names(runs);
+    let all: Vec<(usize, Row)> = runs
+        .iter()
+        .enumerate()
+        .flat_map(|(at, run)| rows(run, &names[at]).into_iter().map(move |row| (at, row)))
+        .collect();
+    let kept = all.iter().filter(|(_, row)| model.is_none_or(|model| row.model == model));
+    let rows: Vec<(usize, Row)> = kept.cloned().collect();
     if let (Some(model), true) = (model, rows.is_empty()) {
-        return Err(format!("no run has a model `{model}`; there are {}", listed(all.iter().map(|row| &row.model))));
+        let models = listed(all.iter().map(|(_, row)| &row.model));
+        return Err(format!("no run has a model `{model}`; there are {models}"));
     }
-    let known = || rows.iter().flat_map(|row| row.metrics.keys());
+    let has_value = |(_, values): &(&String, &Vec<Option<f64>>)| values.iter().any(Option::is_some);
+    let known = || rows.iter().flat_map(|(_, row)| row.metrics.iter().filter(has_value).map(|(name, _)| name));
     let metric = match metric {
         Some(metric) if known().any(|known| known == metric) => metric.to_owned(),
         Some(metric) => return Err(format!("no run has the metric `{metric}`; there are {}", listed(known()))),
         None => known().next().cloned().ok_or("the runs have no metrics")?,
     };
-    let first = runs.first().map_or("", |run| run.name.as_str());
-    let is_other = |row: &&Row| row.run != first;
-    let difference = |row: &Row| {
-        let base = rows.iter().find(|base| base.run == first && base.model == row.model)?;
-        let (ours, theirs) = (row.metrics.get(&metric)?, base.metrics.get(&metric)?);
-        let at = |seed: &u64| base.seeds.iter().position(|known| known == seed);
-        let pairs = row.seeds.iter().zip(ours).filter_map(|(seed, value)| Some(value - theirs.get(at(seed)?)?));
-        let pairs: Vec<f64> = pairs.collect();
-        let error = deviation(&pairs).map(|deviation| deviation / (pairs.len() as f64).sqrt());
-        let within = error.map(|error| error * student_t(pairs.len() - 1));
-        Some(Difference {
-            run: row.run.clone(),
-            model: row.model.clone(),
-            seeds: pairs.len(),
-            mean: mean(&pairs)?,
-            within,
-        })
-    };
-    let differences = rows.iter().filter(is_other).filter_map(difference).collect();
+    let first = |model: &str| rows.iter().find(|(at, base)| *at == 0 && base.model == model).map(|(_, base)| base);
+    let others = rows.iter().filter(|(at, _)| *at > 0);
+    let differences = others.filter_map(|(_, row)| difference(row, first(&row.model)?, &metric)).collect();
     let mut settings = IndexMap::new();
-    for run in runs.iter().skip(1) {
+    for (run, name) in runs.iter().zip(&names).skip(1) {
         let found = differing(&runs[0].manifest, &run.manifest).into_iter();
         let told = found.filter(|(path, _)| !matches!(path.as_str(), "run.name" | "run.dir" | "run.threads"));
-        settings.insert(run.name.clone(), told.map(|(path, text)| format!("{path}: {text}")).collect());
+        settings.insert(name.clone(), told.map(|(path, text)| format!("{path}: {text}")).collect());
     }
-    Ok(Comparison { metric, rows, differences, settings })
+    Ok(Comparison { metric, rows: rows.into_iter().map(|(_, row)| row).collect(), differences, settings })
+}
+
+/// How far a row is from that of the first run, seed by seed; none without a seed at which both have the metric.
+fn difference(row: &Row, base: &Row, metric: &str) -> Option<Difference> {
+    let (ours, theirs) = (row.metrics.get(metric)?, base.metrics.get(metric)?);
+    let at = |seed: &u64| base.seeds.iter().position(|known| known == seed);
+    let common: Vec<(Option<f64>, Option<f64>)> =
+        row.seeds.iter().zip(ours).filter_map(|(seed, value)| Some((*value, theirs[at(seed)?]))).collect();
+    let pairs: Vec<f64> = common.iter().filter_map(|(our, their)| Some((*our)? - (*their)?)).collect();
+    let error = deviation(&pairs).map(|deviation| deviation / (pairs.len() as f64).sqrt());
+    let within = error.map(|error| error * student_t(pairs.len() - 1));
+    let (run, model) = (row.run.clone(), row.model.clone());
+    Some(Difference { run, model, seeds: pairs.len(), common: common.len(), mean: mean(&pairs)?, within })
+}
+
+/// Names that tell runs apart: of each folder its last name, behind as many of those before it as that takes. One that is given
+/// twice has its number.
+fn names(runs: &[Reached]) -> Vec<String> {
+    let folders: Vec<Vec<Component<'_>>> = runs.iter().map(|run| run.folder.components().collect()).collect();
+    let name = |(at, own): (usize, &Vec<Component<'_>>)| {
+        let is_told_apart =
+            |count: &usize| folders.iter().all(|other| other == own || tail(other, *count) != tail(own, *count));
+        let count = (1..own.len()).find(is_told_apart).unwrap_or(own.len());
+        let name = tail(own, count).iter().collect::<PathBuf>().display().to_string();
+        match folders[..at].iter().filter(|other| *other == own).count() {
+            0 => name,
+            before => format!("{name} ({})", before + 1),
+        }
+    };
+    folders.iter().enumerate().map(name).collect()
+}
+
+fn tail<'f, 'p>(folder: &'f [Component<'p>], count: usize) -> &'f [Component<'p>] {
+    &folder[folder.len().saturating_sub(count)..]
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
@@ -138,27 +170,38 @@ fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     all.join(", ")
 }
 
-fn rows(run: &Reached) -> Vec<Row> {
+fn rows(run: &Reached, name: &str) -> Vec<Row> {
     let mut rows: IndexMap<&str, Row> = IndexMap::new();
     for told in &run.outcomes {
         let row = rows.entry(&told.model).or_insert_with(|| Row {
-            run: run.name.clone(),
+            run: name.to_owned(),
             model: told.model.clone(),
             parameters: told.parameters,
             seeds: vec![],
             metrics: IndexMap::new(),
         });
+        let mut found = IndexMap::new();
+        values("", &told.metrics, &mut found);
+        for (metric, value) in found {
+            let all = row.metrics.entry(metric).or_default();
+            all.resize(row.seeds.len(), None);
+            all.push(value);
+        }
         row.seeds.push(told.seed);
-        values("", &told.metrics, &mut row.metrics);
+    }
+    for row in rows.values_mut() {
+        row.metrics.values_mut().for_each(|values| values.resize(row.seeds.len(), None));
     }
     rows.into_values().collect()
 }
 
-/// Numbers by name, those of predictions under the metric's own name; not the count of samples, nor what persistence reaches.
-fn values(name: &str, value: &Value, into: &mut IndexMap<String, Vec<f64>>) {
+/// Numbers of a seed by name, those of predictions under the metric's own name; not the count of samples, nor what persistence
+/// reaches.
+fn values(name: &str, value: &Value, into: &mut IndexMap<String, Option<f64>>) {
     match value {
-        Value::Number(number) if name != "samples" => {
-            into.entry(name.to_owned()).or_default().extend(number.as_f64());
+        Value::Number(_) | Value::Null if name != "samples" => {
+            let known = into.entry(name.to_owned()).or_default();
+            *known = known.or(value.as_f64());
         }
         Value::Object(fields) => {
             fields.iter().filter(|(key, _)| *key != "persistence").for_each(|(key, value)| values(key, value, into));
@@ -198,16 +241,17 @@ impl fmt::Display for Comparison {
         let mut lines = vec![head];
         for row in &self.rows {
             let Some(values) = row.metrics.get(&self.metric) else { continue };
-            let spread = deviation(values).map_or(String::new(), |d| format!(" ± {}", shown(&self.metric, d, false)));
-            let cell = mean(values).map_or("-".into(), |mean| shown(&self.metric, mean, false) + &spread);
-            let seeds = row.seeds.len().to_string();
+            let values: Vec<f64> = values.iter().copied().flatten().collect();
+            let spread = deviation(&values).map_or(String::new(), |d| format!(" ± {}", shown(&self.metric, d, false)));
+            let cell = mean(&values).map_or("-".into(), |mean| shown(&self.metric, mean, false) + &spread);
+            let seeds = of_all(values.len(), row.seeds.len());
             lines.push([row.run.clone(), row.model.clone(), row.parameters.to_string(), seeds, cell]);
         }
         super::table::write_columns(f, &lines)?;
         if !self.differences.is_empty() {
             writeln!(f)?;
         }
-        for Difference { run, model, seeds, mean, within } in &self.differences {
+        for Difference { run, model, seeds, common, mean, within } in &self.differences {
             let told = match within {
                 Some(within) if mean.abs() > *within => "more than chance",
                 Some(_) => "within chance",
@@ -215,9 +259,10 @@ impl fmt::Display for Comparison {
             };
             let within = within.map_or(String::new(), |within| format!(" ± {}", shown(&self.metric, within, false)));
             let mean = shown(&self.metric, *mean, true);
-            let (told, seeds) = match seeds {
-                1 => (told.to_owned(), "one common seed".to_owned()),
-                _ => (format!("{told} at 95 %"), format!("{seeds} common seeds")),
+            let told = if *seeds == 1 { told.to_owned() } else { format!("{told} at 95 %") };
+            let seeds = match (seeds, common) {
+                (1, 1) => "one common seed".to_owned(),
+                _ => format!("{} common seeds", of_all(*seeds, *common)),
             };
             writeln!(f, "{run}, {model}: {mean}{within} over {seeds} ({told})")?;
         }
@@ -232,13 +277,19 @@ impl fmt::Display for Comparison {
     }
 }
 
+/// How many of all: `3`, or `2 of 3`.
+fn of_all(count: usize, all: usize) -> String {
+    if count == all { count.to_string() } else { format!("{count} of {all}") }
+}
+
 /// Settings of a run that are shown.
 const MOST: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use super::{Reached, Told, compare_runs, student_t};
+    use super::{Reached, Told, compare_runs, names, student_t};
     use serde_json::json;
+    use std::path::Path;
 
     fn run(name: &str, accuracies: &[f64], temperature: f64) -> Reached {
         let told = |(seed, accuracy): (usize, &f64)| Told {
@@ -249,7 +300,7 @@ mod tests {
         };
         let outcomes = accuracies.iter().enumerate().map(told).collect();
         let manifest = format!("[run]\nname = \"{name}\"\n[stage.a.terms.kd]\ntemperature = {temperature:?}\n");
-        Reached { name: name.into(), outcomes, manifest }
+        Reached { folder: Path::new("/runs").join(name), outcomes, manifest }
     }
 
     /// Differences 0.02, 0.04, 0.03: mean 0.03, deviation 0.01, standard error 0.00577, times 4.303.
@@ -270,7 +321,55 @@ b has other settings:
         assert_eq!(compared.to_string(), wanted);
         let error = compare_runs(&runs, None, Some("mse")).unwrap();
         assert_eq!(error.differences[0].mean, 0.0);
-        assert_eq!(error.rows[0].metrics["mse"], [1.5; 3], "what persistence reaches is no metric of the model");
+        assert_eq!(error.rows[0].metrics["mse"], [Some(1.5); 3], "what persistence reaches is no metric of the model");
+    }
+
+    #[test]
+    fn runs_of_one_name_are_told_apart_by_their_paths() {
+        let runs = [run("a/x", &[0.5], 4.0), run("b/x", &[0.6], 2.0), run("b/y", &[0.4], 4.0), run("b/x", &[0.6], 2.0)];
+        assert_eq!(names(&runs), ["a/x", "b/x", "y", "b/x (2)"]);
+        assert_eq!(names(&[run("a/x/p", &[], 1.0), run("b/x/p", &[], 1.0)]), ["a/x/p", "b/x/p"]);
+        let told = compare_runs(&runs, None, None).unwrap().to_string();
+        let wanted = "\
+run        model  parameters  seeds  accuracy, %
+a/x      student          10      1        50.00
+b/x      student          10      1        60.00
+y        student          10      1        40.00
+b/x (2)  student          10      1        60.00
+
+b/x, student: +10.00 over one common seed (which tells nothing of chance)
+y, student: -10.00 over one common seed (which tells nothing of chance)
+b/x (2), student: +10.00 over one common seed (which tells nothing of chance)
+
+b/x has other settings:
+  stage.a.terms.kd.temperature: 4.0, now 2.0
+
+b/x (2) has other settings:
+  stage.a.terms.kd.temperature: 4.0, now 2.0
+";
+        assert_eq!(told, wanted);
+    }
+
+    /// Differences 0.02 and 0.04 at the first and the last seed: mean 0.03, standard error 0.01, times 12.706.
+    #[test]
+    fn seeds_without_the_metric_are_left_out_and_no_other_takes_their_place() {
+        let none = f64::NAN;
+        let runs =
+            [run("a", &[0.5, none, 0.7, 0.8], 4.0), run("b", &[0.52, 0.64, none, 0.84], 4.0), run("c", &[none], 4.0)];
+        let compared = compare_runs(&runs, None, Some("accuracy")).unwrap();
+        assert_eq!(compared.rows[0].metrics["accuracy"], [Some(0.5), None, Some(0.7), Some(0.8)]);
+        let wanted = "\
+run    model  parameters   seeds    accuracy, %
+a    student          10  3 of 4  66.67 ± 15.28
+b    student          10  3 of 4  66.67 ± 16.17
+c    student          10  0 of 1              -
+
+b, student: +3.00 ± 12.71 over 2 of 4 common seeds (within chance at 95 %)
+";
+        assert_eq!(compared.to_string(), wanted);
+        assert_eq!(compare_runs(&runs, None, None).unwrap().metric, "accuracy", "the order is that of the file");
+        let none = compare_runs(&runs[2..], None, Some("accuracy")).unwrap_err();
+        assert_eq!(none, "no run has the metric `accuracy`; there are `mse`");
     }
 
     #[test]

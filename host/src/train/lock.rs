@@ -23,7 +23,7 @@ pub struct Lock {
     /// Plugins, by name.
     #[serde(default, rename = "plugin")]
     pub plugins: Vec<LockedPlugin>,
-    /// Weights and data that are single files, in the order of the manifest.
+    /// Weights, data and given recordings that are single files, in the order of the manifest.
     #[serde(default, rename = "file")]
     pub files: Vec<LockedFile>,
     /// It is of a receipt, whose files may lie elsewhere by now: where the manifest names them says which is which.
@@ -60,7 +60,8 @@ pub struct LockedFile {
 }
 
 impl LockedPlugin {
-    fn of(plugin: &Plugin) -> LockedPlugin {
+    /// A plugin that was found.
+    pub fn of(plugin: &Plugin) -> LockedPlugin {
         LockedPlugin {
             name: plugin.name.clone(),
             version: plugin.version.clone(),
@@ -81,12 +82,28 @@ impl Lock {
     pub fn of_use(manifest: &Manifest, sources: &Sources, registry: &Registry) -> Lock {
         let mut plugins: Vec<LockedPlugin> = registry.used().map(LockedPlugin::of).collect();
         plugins.sort_by(|a, b| a.name.cmp(&b.name));
-        Lock { lock: FORMAT, plugins, files: files(manifest, sources), is_receipt: false }
+        Lock { lock: FORMAT, plugins, files: files(manifest, sources, &mut hash), is_receipt: false }
     }
 
     /// What a receipt says that a run was made with.
     pub fn of_receipt(plugins: &[LockedPlugin], files: &[LockedFile]) -> Lock {
         Lock { lock: FORMAT, plugins: plugins.to_vec(), files: files.to_vec(), is_receipt: true }
+    }
+
+    /// These plugins, and the files of a manifest with the hashes that `hash` gives; one that it gives none for is left out.
+    pub fn of_parts(
+        plugins: Vec<LockedPlugin>,
+        manifest: &Manifest,
+        sources: &Sources,
+        hash: &mut dyn FnMut(&Path) -> Option<String>,
+    ) -> Lock {
+        Lock { lock: FORMAT, plugins, files: files(manifest, sources, hash), is_receipt: false }
+    }
+
+    /// Whether the samples of a data set are a single file that this lock has.
+    pub fn has_data(&self, name: &str) -> bool {
+        let key = ManifestPath::of(["data", name, "use"]).to_string();
+        self.files.iter().any(|file| file.key == key)
     }
 
     /// Reads the lock file of a manifest, if it has one.
@@ -167,8 +184,13 @@ impl Lock {
     }
 }
 
-/// Weights and data of a manifest that are single files.
-fn files(manifest: &Manifest, sources: &Sources) -> Vec<LockedFile> {
+/// SHA-256 of a single file.
+pub(crate) fn hash(file: &Path) -> Option<String> {
+    file.is_file().then(|| hash_file(file).ok()).flatten()
+}
+
+/// Weights and data of a manifest that are single files, and recordings that have to be there.
+fn files(manifest: &Manifest, sources: &Sources, hash: &mut dyn FnMut(&Path) -> Option<String>) -> Vec<LockedFile> {
     let weights = manifest
         .models
         .iter()
@@ -178,12 +200,16 @@ fn files(manifest: &Manifest, sources: &Sources) -> Vec<LockedFile> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         Some((data_path(name, sources).key("use"), path.to_owned()))
     });
+    // One with taps is made by the run.
+    let given = manifest.recordings.iter().filter(|(_, recording)| recording.taps.is_empty());
+    let recordings = given.filter_map(|(name, recording)| {
+        Some((ManifestPath::of(["recordings", name, "file"]), recording.file.clone()?))
+    });
     let one = |(key, path): (ManifestPath, String)| {
-        let file = sources.resolve(&key, &path);
-        let sha256 = hash_file(&file).ok().filter(|_| file.is_file())?;
+        let sha256 = hash(&sources.resolve(&key, &path))?;
         Some(LockedFile { key: key.to_string(), path, sha256 })
     };
-    weights.chain(data).filter_map(one).collect()
+    weights.chain(data).chain(recordings).filter_map(one).collect()
 }
 
 /// What to do about a difference.
@@ -219,7 +245,7 @@ pub(super) fn held(lock: &Lock, manifest: &Manifest, sources: &Sources, registry
             }
         }
     }
-    for file in files(manifest, sources) {
+    for file in files(manifest, sources, &mut hash) {
         let is_same = |old: &&LockedFile| old.key == file.key && (lock.is_receipt || old.path == file.path);
         match lock.files.iter().find(is_same) {
             Some(old) if old.sha256 == file.sha256 => {}

@@ -59,6 +59,7 @@ pub use events::{EpochEnd, Means, Observer, Progress, Silent, StageStart, TermMe
 pub use exact::Exact;
 pub use frames::{FrameMetrics, MOST_PSNR, Nearness};
 pub use groups::{GroupPlan, Member};
+pub(crate) use lock::hash;
 pub use lock::{Lock, LockedFile, LockedPlugin, lock_path};
 pub use maps::{MapMetrics, MapScores};
 pub use models::{Model, ModelBuilder};
@@ -73,6 +74,7 @@ pub use run::{Outcome, Role, run_seed};
 pub use sampling::SAMPLING;
 pub use selector::Selector;
 pub use setup::Setup;
+pub(crate) use setup::{open_data, open_plugins, plugin_paths};
 pub use stage::{Progressed, StageRunner, load_model, model_tensors};
 pub use step::{StepReport, Stepper, TermValue};
 pub use store::has_checkpoint;

@@ -124,7 +124,14 @@ fn check_parts(manifest: &Manifest, sources: &Sources, registry: &Registry, foun
     }
 }
 
-fn open_plugins(
+/// Where a manifest says that plugins are.
+pub(crate) fn plugin_paths(manifest: &Manifest, sources: &Sources) -> Vec<PathBuf> {
+    let at = ManifestPath::of(["plugins", "paths"]);
+    manifest.plugins.paths.iter().map(|path| sources.resolve(&at, path)).collect()
+}
+
+/// The plugins that a manifest finds, held to a lock; what is wrong with those that it names is added to `found`.
+pub(crate) fn open_plugins(
     manifest: &Manifest,
     sources: &Sources,
     lock: Option<&Lock>,
@@ -132,7 +139,7 @@ fn open_plugins(
     found: &mut Diagnostics,
 ) -> Registry {
     let at = ManifestPath::of(["plugins", "paths"]);
-    let paths: Vec<PathBuf> = manifest.plugins.paths.iter().map(|path| sources.resolve(&at, path)).collect();
+    let paths = plugin_paths(manifest, sources);
     let pinned = lock.map(Lock::pinned).unwrap_or_default();
     let registry = Registry::discover_pinned(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS, &pinned);
     // What differs from the lock is told as such.
@@ -151,7 +158,11 @@ pub(super) fn data_path(name: &str, sources: &Sources) -> ManifestPath {
     if sources.is_written(&single.key("use")) { single } else { single.key(name) }
 }
 
-fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<DataSet, Box<Diagnostic>> {
+/// The samples of a data set, as its entry in the manifest says.
+///
+/// # Errors
+/// They cannot be read, or not in this form.
+pub(crate) fn open_data(name: &str, entry: &manifest::Data, sources: &Sources) -> Result<DataSet, Box<Diagnostic>> {
     let path = data_path(name, sources);
     let wrong = |error: data::DataError, key: &str| Box::new(told(&error).at(&path.key(key), Part::Value).0);
     // Presets look below the current folder; a path of the manifest starts where it was written.

@@ -237,6 +237,13 @@ fn compare_shows_runs_side_by_side() {
     assert_eq!(told["metric"], "nll");
     assert_eq!(told["rows"].as_array().map(Vec::len), Some(6));
 
+    // Runs of one name in two folders.
+    place.succeed(&["run", "m.toml", "-q", "--set", "run.dir=far", "--set", "stage.distil.terms.kd.weight=0.7"]);
+    let said = place.succeed(&["compare", "runs/tiny", "far/tiny", "--model", "student"]).out;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("runs/tiny  ") && lines[2].starts_with("far/tiny  "), "{said}");
+    assert!(lines[4].starts_with("far/tiny, student: ") && said.contains("far/tiny has other settings:\n"), "{said}");
+
     std::fs::create_dir_all(place.path("runs/empty")).expect("a folder");
     let refused = place.run(&["compare", "runs/tiny", "runs/empty"]);
     assert_eq!(refused.code, 1);

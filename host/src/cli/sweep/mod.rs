@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// Load plugins that were built to abort on a panic.
     #[arg(long)]
     allow_abort: bool,
-    /// Go on although plugins or files are not those of the lock file.
+    /// Go on although plugins or files are not those of the lock file, and take points that were finished with others.
     #[arg(long)]
     ignore_lock: bool,
 }
@@ -58,6 +58,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if args.dry_run {
         return listed(&placed, args);
     }
+    place::told(&placed).iter().for_each(|line| note(args.quiet, line));
     let workers = args.workers.map_or(sweep.workers, usize::from);
     match workers::run(&placed, workers, args.quiet) {
         Ok(ran) => report::report(&sweep, &placed, &ran, args),
@@ -76,7 +77,8 @@ fn listed(placed: &[Placed], args: &Args) -> ExitCode {
     } else {
         let line = |point: &Placed| {
             let overrides: Vec<String> = point.overrides.iter().map(|one| format!("\n    {one}")).collect();
-            format!("{}: {}{}\n", point.name, point.state.word(), overrides.concat())
+            let changed: Vec<String> = point.changed.iter().map(|line| format!("\n    changed: {line}")).collect();
+            format!("{}: {}{}{}\n", point.name, point.state.word(), overrides.concat(), changed.concat())
         };
         placed.iter().map(line).collect()
     };
