@@ -225,7 +225,9 @@ fn pieces_through_connectors_are_refused_or_make_no_difference() {
     let mut refused = vec![];
     for name in all.map(|component| component.desc.name.as_str()) {
         let pieces = |connector: &str, count: usize| {
-            let settings = format!("student = \"layer2\", teacher = \"layer2\", connector = {connector}");
+            // What ends as a vector is compared with one.
+            let teacher = if matches!(name, "flatten" | "gram") { "avgpool" } else { "layer2" };
+            let settings = format!("student = \"layer2\", teacher = \"{teacher}\", connector = {connector}");
             let text = body("auto", 1, &format!("{}{rest}accumulate = {count}\n", term("method", "l1", &settings)));
             let text = text.replace("limit = 256", "limit = 32").replace("weight = 1e-6", "weight = 1.0");
             let (teacher, student) = text.split_once("[stage.distil]").expect("a stage");
@@ -235,7 +237,9 @@ fn pieces_through_connectors_are_refused_or_make_no_difference() {
         };
         let usual = match name {
             // A map of another size or width first.
-            "pool_to" | "ft_encoder" => format!("[\"{name}\", \"linear\"]"),
+            "pool_to" | "ft_encoder" | "interpolate" | "normalize" | "flatten" => format!("[\"{name}\", \"linear\"]"),
+            "gram" => "[\"gram\", \"flatten\", \"linear\"]".to_owned(),
+            "attention_map" => "[{ use = \"attention_map\", keep_shape = true }, \"linear\"]".to_owned(),
             "ft_decoder" => "[\"ft_decoder\"]".to_owned(),
             _ => format!("\"{name}\""),
         };

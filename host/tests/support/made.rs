@@ -13,6 +13,7 @@ pub const PLUGINS: &[&str] = &[
     "activation",
     "afd",
     "basics",
+    "connectors",
     "crd",
     "crkd",
     "dense",

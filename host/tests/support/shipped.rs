@@ -1,10 +1,11 @@
 //! Every shipped loss and method, as small trainings on digits.
 
 /// Packages of the plugins that are shipped.
-pub const SHIPPED: [&str; 15] = [
+pub const SHIPPED: [&str; 16] = [
     "stillhouse-activation",
     "stillhouse-afd",
     "stillhouse-basics",
+    "stillhouse-connectors",
     "stillhouse-crd",
     "stillhouse-crkd",
     "stillhouse-dense",
