@@ -4,7 +4,7 @@
 mod support;
 
 use support::clips;
-use support::lab::{DIGITS, DISTIL, Lab};
+use support::lab::{DIGITS, DISTIL, Lab, plugin};
 
 fn body(terms: &str) -> String {
     format!("{DIGITS}\n{DISTIL}\n{terms}")
@@ -196,4 +196,27 @@ fn reads_value_trains_on_what_it_keeps() {
     assert!(ran.accuracy("student") > 0.8, "{:#}", ran.table());
     lab.run("nothing", &body("terms.task = { use = \"reads_value\", threshold = -1.0 }")).table();
     assert_eq!(lab.term("nothing", "distil", "task"), [0.0; 3]);
+}
+
+/// Features of other sizes are compared by what connectors make of both.
+#[test]
+fn connectors_on_both_sides_bring_both_to_one_shape() {
+    let lab = Lab::with(["stillhouse-basics", "stillhouse-fitnet", "stillhouse-connectors"].map(plugin));
+    let nets = |term: &str| {
+        let arch = |depth: usize| format!("arch = {{ kind = \"resnet\", depth = {depth}, width = 4 }}");
+        let text = body(&format!("terms.task = {{ use = \"cross_entropy\" }}\nterms.style = {{ {term} }}"));
+        let text = text.replace("epochs = 3", "epochs = 2").replace("split =", "limit = 256\nsplit =");
+        text.replace("arch = { kind = \"mlp\", hidden = [32] }", &arch(14))
+            .replace("arch = { kind = \"mlp\", hidden = [16] }", &arch(8))
+    };
+    let term = "use = \"mse\", student = \"conv1\", teacher = \"layer1\", connector = [{ use = \"conv\", out = 4, stride = 2 }, \"gram\"]";
+    let (message, _) = lab.refusal(&nets(term));
+    assert!(message.contains("`mse` got features that differ"), "one side alone: {message}");
+    let gram =
+        "use = \"mse\", student = \"layer2\", teacher = \"layer2.0\", connector = \"gram\", connector_on = \"both\"";
+    lab.run("both", &nets(gram)).table();
+    assert!(falls(&lab.term("both", "distil", "style")), "{:?}", lab.term("both", "distil", "style"));
+    // What has nothing to learn on the teacher's side is told before any training.
+    let said = lab.run("learns", &nets(&term.replace("connector =", "connector_on = \"both\", connector =")));
+    assert!(said.code != Some(0) && said.err.contains("style.connector.teacher.0"), "{}", said.err);
 }

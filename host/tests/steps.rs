@@ -109,7 +109,7 @@ fn gradient_that_is_not_finite_is_told_and_left_out() {
     );
     assert!(first.ends_with("of stage `distil`, though every term is"), "{first}");
     assert!(ran.err.contains("it comes from term `task` (`cross_entropy`), of weight 1e39\n"), "{}", ran.err);
-    assert!(ran.err.contains("port `student`: [1, 10] float32, largest magnitude "), "{}", ran.err);
+    assert!(ran.err.contains("port `student`: [1, 10] f32, largest magnitude "), "{}", ran.err);
     assert!(ran.err.contains("hint: the derivative of some operation overflows there"), "{}", ran.err);
     let kept = lab.run_with("keeps", &steep(""), &["--dump-inputs"]).err;
     let (_, case) = kept.split_once("repeat it with `stillhouse plugin eval --case ").expect("a case");

@@ -41,10 +41,21 @@ pub struct Data {
 }
 
 impl Data {
-    /// The format and the path of `FORMAT:PATH`; none for a preset.
+    /// The format and the path of `FORMAT:PATH`, `moving:FORMAT` and that of `moving:FORMAT:PATH`; none for a preset, moving or not.
     pub fn format_and_path(&self) -> Option<(&str, &str)> {
-        self.use_.split_once(':')
+        format_and_path(&self.use_)
     }
+}
+
+/// [`Data::format_and_path`] of a text.
+pub(super) fn format_and_path(text: &str) -> Option<(&str, &str)> {
+    let (format, path) = text.split_once(':')?;
+    if format != "moving" {
+        return Some((format, path));
+    }
+    // A colon behind the name is one of the query's.
+    let (inner, path) = path.split_once(':').filter(|(inner, _)| !inner.contains('?'))?;
+    Some((&text[..format.len() + 1 + inner.len()], path))
 }
 
 fn cache_mb() -> usize {

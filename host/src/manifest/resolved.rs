@@ -1,5 +1,6 @@
 //! The merged manifest as one file, for the folder of a run.
 
+use super::data::format_and_path;
 use super::node::{Kind, Node};
 use super::path::{ManifestPath, Segment};
 use super::sources::Sources;
@@ -31,7 +32,7 @@ impl Sources {
     fn rewrite(&self, root: &mut Node, path: &ManifestPath, folder: &Path) {
         let Some(text) = self.root.find(path).and_then(Node::string) else { return };
         let is_data = path.to_string().starts_with("data.");
-        let (format, file) = match text.split_once(':') {
+        let (format, file) = match format_and_path(text) {
             Some((format, file)) if is_data => (format!("{format}:"), file),
             _ => (String::new(), text),
         };
@@ -58,7 +59,7 @@ fn file_paths(root: &Node) -> Vec<ManifestPath> {
     }
     let is_preset = |path: &ManifestPath| {
         let text = root.find(path).and_then(Node::string).unwrap_or_default();
-        path.to_string().starts_with("data.") && !text.contains(':')
+        path.to_string().starts_with("data.") && format_and_path(text).is_none()
     };
     paths.retain(|path| !is_preset(path));
     paths

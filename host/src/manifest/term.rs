@@ -33,7 +33,7 @@ pub struct Term {
     /// A connector between the two, or several in a row.
     #[serde(default)]
     pub connector: Connectors,
-    /// The side whose values go through the connector.
+    /// Whose values go through the connector.
     #[serde(default)]
     pub connector_on: Side,
     /// The phase that computes this term, where the stage has several.
@@ -43,7 +43,7 @@ pub struct Term {
     pub config: Config,
 }
 
-/// One of the two ends of a distillation.
+/// The ends of a distillation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -52,6 +52,8 @@ pub enum Side {
     Student,
     /// The frozen source.
     Teacher,
+    /// Each through connectors of its own.
+    Both,
 }
 
 /// Connectors applied one after another; read as a slice, empty where there is none.

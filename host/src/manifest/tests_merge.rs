@@ -291,6 +291,21 @@ name = \"a\"
 }
 
 #[test]
+fn resolved_toml_means_the_same_for_moving_pictures() {
+    for (written, wanted) in [
+        ("moving:digits?digits=1", "moving:digits?digits=1"),
+        ("moving:mnist", "moving:mnist"),
+        ("moving:idx:../d?size=8", "moving:idx:../../../d?size=8"),
+        ("moving:npz:a.npz", "moving:npz:../../a.npz"),
+        ("clips:a.npy", "clips:../../a.npy"),
+    ] {
+        let (_, sources) = read(&SMALL.replace("'digits'", &format!("'{written}'")));
+        let text = sources.resolved_toml(Path::new("runs/a"));
+        assert!(text.contains(&format!("use = \"{wanted}\"\n")), "{written}: {text}");
+    }
+}
+
+#[test]
 fn resolved_toml_means_the_same_for_recordings_and_the_cache() {
     let (_, sources) = read(&format!("{SMALL}[recordings.bank]\nfile = 'bank.rec'\n[cache]\ndir = 'kept'\n"));
     let text = sources.resolved_toml(Path::new("runs/a"));

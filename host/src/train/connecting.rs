@@ -17,9 +17,29 @@ impl Scene<'_> {
         if term.connector.is_empty() {
             return Ok(());
         }
+        let own = format!("{}.connector", bound.name);
+        let ends = [("student", "teacher"), ("teacher", "student")];
+        let sides = match term.connector_on {
+            Side::Student => vec![(ends[0], own)],
+            Side::Teacher => vec![(ends[1], own)],
+            Side::Both => ends.map(|(from, to)| ((from, to), format!("{own}.{from}"))).to_vec(),
+        };
+        for (ends, owner) in sides {
+            let connectors = self.chains(term, bound, ends, &owner)?;
+            bound.connectors.extend(connectors);
+        }
+        Ok(())
+    }
+
+    /// The connectors of each tap of one side.
+    fn chains(
+        &self,
+        term: &manifest::Term,
+        bound: &BoundTerm,
+        (from, to): (&str, &str),
+        owner: &str,
+    ) -> Found<Vec<BoundConnector>> {
         let path = bound.path.key("connector");
-        let (from, to) =
-            if term.connector_on == Side::Student { ("student", "teacher") } else { ("teacher", "student") };
         let count = |name: &str| bound.port(name).map_or(0, |port| port.reads.len());
         if count(from) == 0 || count(from) != count(to) {
             let message = format!(
@@ -45,7 +65,7 @@ impl Scene<'_> {
                 {
                     return Err(Problem(wrong));
                 }
-                let mut owner = format!("{}.connector", bound.name);
+                let mut owner = owner.to_owned();
                 if several {
                     owner = format!("{owner}.{tap}");
                 }
@@ -67,8 +87,7 @@ impl Scene<'_> {
             }
             connectors.push(BoundConnector { port: from.into(), tap, to: to.into(), chain });
         }
-        bound.connectors = connectors;
-        Ok(())
+        Ok(connectors)
     }
 
     /// The ports of a term for a trace, connectors applied.
