@@ -93,3 +93,18 @@ fn two_stages_killed_in_either_stage_resume_to_the_same() {
         assert_eq!(lab.checkpoint("whole").differing(&lab.checkpoint(&name)), Vec::<String>::new(), "{name}");
     }
 }
+
+#[test]
+fn phases_of_the_manifest_beside_those_of_a_method_are_refused() {
+    let lab = Lab::new();
+    let rivals = r#"terms.task = { use = "cross_entropy" }
+terms.rivals = { use = "alternating", student = "relu1", teacher = "relu1", weight = 0.1, hidden = 8, judge_lr = 0.01 }"#;
+    let equal = body(rivals).replace("hidden = [16]", "hidden = [32]");
+    for (terms, owner) in [(equal, "rivals"), (body(TWO), "method")] {
+        let (message, hint) = lab.refusal(&format!("{terms}\nphases.a = {{ every = 2 }}\n"));
+        let wanted = format!("term `{owner}` brings the phases of this stage: what `phases.a` says would not count");
+        assert_eq!(message, wanted);
+        assert!(hint.starts_with("leave out its `terms`, `updates` and `every`"), "{hint}");
+        assert!(lab.check(&format!("{terms}\nphases.a = {{}}\n")).iter().all(|one| one["severity"] != "error"));
+    }
+}

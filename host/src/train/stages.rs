@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::stage::served;
 use super::term::{BoundTerm, Found};
 use crate::data::ViewSpec;
-use crate::manifest::Part;
+use crate::manifest::{self, Part};
 use std::rc::Rc;
 use stillhouse_plugin::desc;
 
@@ -27,6 +27,7 @@ impl StagePlanner<'_> {
         stage.groups = plan_groups(scene, terms, &stage.frozen, &desc::StagePlan::default(), None)?;
         let phases = match method {
             Some((owner, plan)) if !plan.phases.is_empty() => {
+                self.check_no_phases(owner)?;
                 let make = |phase: &desc::Phase| self.own_phase(&stage, terms, owner, phase);
                 plan.phases.iter().map(make).collect::<Found<Vec<_>>>()?
             }
@@ -50,6 +51,7 @@ impl StagePlanner<'_> {
         owner: &str,
         own: &desc::StagePlan,
     ) -> Found<StagePlan> {
+        self.check_no_phases(owner)?;
         let mut stage = self.empty_stage(scene, &own.name);
         stage.frozen.extend(super::groups::matching(scene, &own.freeze));
         self.check_method_globs(scene, terms, owner, own)?;
@@ -74,6 +76,18 @@ impl StagePlanner<'_> {
             stage.length = Length::Epochs(epochs);
         }
         self.finish(scene, stage)
+    }
+
+    /// Beside a method that brings phases those of the manifest may define passes, and nothing else.
+    fn check_no_phases(&self, owner: &str) -> Found<()> {
+        let says = |phase: &manifest::Phase| !phase.terms.is_empty() || !phase.updates.is_empty() || phase.every != 1;
+        let Some((name, _)) = self.stage.phases.iter().find(|(_, phase)| says(phase)) else { return Ok(()) };
+        let message =
+            format!("term `{owner}` brings the phases of this stage: what `phases.{name}` says would not count");
+        let problem = Problem::new(message).at(&self.path().key("phases").key(name), Part::Key);
+        Err(problem.hint(
+            "leave out its `terms`, `updates` and `every`, or use the losses of the method in phases of your own",
+        ))
     }
 
     /// Globs of a method's stage must cover something.
