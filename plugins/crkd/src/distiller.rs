@@ -32,7 +32,7 @@ const STUDENT: &str = "student";
 /// - terms `rad`, `pair`, `mmd`, `adv` and `discriminator`, each `[]` and raw
 ///
 /// # Errors
-/// Features or logits that differ in shape, an empty batch, settings out of range, a phase of another name.
+/// Features or logits that differ in shape, an empty batch, settings out of range, with an adversary a phase of another name.
 ///
 /// # Example
 /// ```
@@ -145,7 +145,8 @@ impl Distiller for Crkd {
                 same_shape(Self::NAME, &student, &teacher)?;
                 Ok(vec![(DISCRIMINATOR.into(), discriminator.own_loss(cx, &student.detach(), &teacher))])
             }
-            (STUDENT, _) | ("", None) => self.of_student(cx, x),
+            // Without an adversary no phases are planned: what is there is the stage's own, of any name.
+            (STUDENT, _) | (_, None) => self.of_student(cx, x),
             _ => Err(Error::new(format!("`crkd` has no phase `{phase}` with these settings"))),
         }
     }

@@ -137,6 +137,25 @@ fn crkd_parts_of_weight_zero_are_left_out() {
 }
 
 #[test]
+fn crkd_without_adversary_runs_in_any_phase() {
+    let without = |phase: &str| {
+        { configured(r#"{"adv_weight": 0, "mmd": {"sigma2": 3}}"#) }
+            .input("student", &[3, 2], &numbers(1.0, 6))
+            .input("teacher", &[3, 2], &numbers(2.0, 6))
+            .input("student_logits", &[3, 4], &numbers(3.0, 12))
+            .input("teacher_logits", &[3, 4], &numbers(4.0, 12))
+            .phase(phase)
+            .ran()
+    };
+    let alone = without("");
+    for phase in ["a", "student", "discriminator"] {
+        let run = without(phase);
+        assert_eq!(run.names(), ["rad", "pair", "mmd"], "{phase}");
+        assert!(run.names().iter().all(|name| run.term(name) == alone.term(name)), "{phase}");
+    }
+}
+
+#[test]
 fn crkd_gradients_match_finite_differences() {
     bench("student").check_gradients(1e-6).expect("gradients agree");
 }

@@ -29,8 +29,9 @@ impl Default for RkdAngleConfig {
 /// L = 1 / N^3 * sum_ijk h(e_ij . e_ik - e'_ij . e'_ik)     e_ij = (s_j - s_i) / |s_j - s_i|; e' the teacher's
 /// h(x) = x^2 / (2 beta) for |x| < beta, else |x| - beta / 2
 /// ```
-/// Rows that coincide (distance up to 1e-12) have e = 0 and pass no gradient. The official code divides by `max(length, 1e-12)`
-/// there: the value is the same at 0, and its gradient is multiplied by 1e12 where only the student's rows coincide.
+/// Lengths are `max(length, 1e-12)`, as in the official code. Rows that are equal have e = 0 and pass no gradient: there the
+/// official code's gradient is multiplied by 1e12 where only the student's rows are equal. Rows that are nearly equal do have a
+/// gradient, of up to 1e12.
 ///
 /// # Shapes and units
 /// - `student` `[N, ...]` float, flattened to vectors; carries gradient

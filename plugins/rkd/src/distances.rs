@@ -13,7 +13,8 @@ const CLAMP: f64 = 1e-12;
 /// dL / dx_i = sum_j (g_ij + g_ji) (x_i - x_j) / d_ij, without the pairs at the clamp     squared: 2 in place of 1 / d_ij
 /// ```
 /// Distances are those of differences, row by row, so that equal rows are at the clamp in single precision, too. The composite form
-/// takes them from a matrix product of centred rows.
+/// is `|a|^2 + |b|^2 - 2 a.b` of centred rows, with memory N^2 and a matrix product: its squares are exact to rounding errors of
+/// `|a|^2 + |b|^2`, so that in single precision it cannot tell rows closer than about 1e-3 of their length from equal ones.
 pub struct Distances {
     /// Without the root.
     pub squared: bool,

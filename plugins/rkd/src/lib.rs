@@ -9,6 +9,7 @@ mod angles;
 mod distance;
 mod distances;
 mod rkd;
+mod space;
 mod vectors;
 
 pub use angle::{RkdAngle, RkdAngleConfig};

@@ -58,6 +58,20 @@ fn squared_distance<T: Float>(a: &[T], b: &[T]) -> T {
     sums.into_iter().sum::<T>() + rest
 }
 
+/// Sum of products.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let (pieces_a, pieces_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f64 = pieces_a.remainder().iter().zip(pieces_b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in pieces_a.zip(pieces_b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.into_iter().sum::<f64>() + rest
+}
+
 /// Gradient of the rows from factors `[N, N]` of their differences: `grad_i += sum_j (w_ij + w_ji) (x_i - x_j)`.
 pub(crate) fn add_differences<T: Float>(values: &[T], rows: usize, weights: &[T], grad: &mut [T]) {
     let width = values.len() / rows.max(1);

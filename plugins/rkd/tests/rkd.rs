@@ -139,6 +139,45 @@ fn rkd_of_coinciding_samples_is_finite() {
 }
 
 #[test]
+fn rkd_angle_of_two_close_samples_matches_by_hand() {
+    // Student: 0, one at 1e-11 from it under an angle of 2, and (1, 0). Teacher: 0, 1, -1. At the first point the cosines are
+    // cos 2 and -1, at the second -cos 2 (nearly) and 1, at the third 1 (nearly) and 1.
+    let far = 1e-11;
+    let run = { configured::<RkdAngle>("{}") }
+        .input("student", &[3, 2], &[0.0, 0.0, far * 2f64.cos(), far * 2f64.sin(), 1.0, 0.0])
+        .input("teacher", &[3, 1], &[0.0, 1.0, -1.0])
+        .run()
+        .expect("runs");
+    let off = 2f64.cos() + 1.0;
+    assert!((run.loss() - 2.0 * off * off / 27.0).abs() < 1e-11, "{}", run.loss());
+    // Both corners' slopes, of 2/27 each, turn the close side: (e_ik - cos 2 e_ij) / far.
+    let across = [1.0 - 2f64.cos() * 2f64.cos(), -2f64.cos() * 2f64.sin()];
+    let wanted = across.map(|across| 2.0 * 2.0 / 27.0 * off * across / far);
+    let close = |grad: f64, wanted: f64| (grad - wanted).abs() < 1e-9 * (wanted.abs() + 1.0 / far);
+    let grad = run.grad("student");
+    assert!((0..2).all(|at| close(grad[2 + at], wanted[at]) && close(grad[at], -wanted[at])), "{grad:?} {wanted:?}");
+    assert!(grad[4..].iter().all(|grad| grad.abs() < 1.0), "{grad:?}");
+}
+
+#[test]
+fn rkd_angle_of_a_side_below_the_limit_matches_by_hand() {
+    // On a line at 0, 3e-13 and 1: the short side's direction is 0.3 long. Teacher: 0, 1, -1.
+    let run = { configured::<RkdAngle>("{}") }
+        .input("student", &[3, 1], &[0.0, 3e-13, 1.0])
+        .input("teacher", &[3, 1], &[0.0, 1.0, -1.0])
+        .run()
+        .expect("runs");
+    // Cosines 0.3 for -1 and -0.3 for 1, twice each, and 0.09 for 1 on both ends of the side; the third corner's are right.
+    let wanted = (4.0 * (1.3 - 0.5) + 2.0 * 0.5 * 0.91 * 0.91) / 27.0;
+    assert!((run.loss() - wanted).abs() < 1e-12, "{} {wanted}", run.loss());
+    // Slopes 1 and -1 (straight), and -0.91 by a square.
+    let pull = (4.0 - 2.0 * 0.91 * 2.0 * 0.3) / 1e-12 / 27.0;
+    let grad = run.grad("student");
+    assert!((grad[1] - pull).abs() < 1e-9 * pull && (grad[0] + pull).abs() < 1e-9 * pull, "{grad:?} {pull}");
+    assert!(grad[2].abs() < 1e-2, "{grad:?}");
+}
+
+#[test]
 fn rkd_of_one_sample_is_zero_and_of_two_has_no_angle() {
     let one = { configured::<Rkd>("{}").input("student", &[1, 3], &[1.0; 3]) }.input("teacher", &[1, 2], &[1.0; 2]);
     let run = { one }.run().expect("runs");
