@@ -122,6 +122,29 @@ fn end_of_the_process_in_a_part_is_told() {
     }
 }
 
+/// Likewise before any step.
+#[cfg(target_os = "linux")]
+#[test]
+fn end_of_the_process_in_a_part_that_is_planned_is_told() {
+    let lab = lab();
+    for (when, who) in [("new", ""), ("bind", " (`bad`)"), ("trace", " (`bad`)")] {
+        let early = format!("use = \"exits_early\", when = \"{when}\"");
+        lab.manifest("a", &body("error", 7).replace("use = \"midway\", how = \"error\", step = 7", &early));
+        for command in ["check", "run"] {
+            let said = lab.ask(&[command, "a.toml"]);
+            let wanted = format!(
+                "error: plugin `hostile-parts`, loss `exits_early`{who} ended the process when the run was planned: it called `exit`\n"
+            );
+            assert!(
+                said.code == Some(87) && said.err.ends_with(&wanted),
+                "{when}, {command}: {}{}",
+                said.out,
+                said.err
+            );
+        }
+    }
+}
+
 #[test]
 fn inputs_of_a_failing_call_repeat_it() {
     for (how, said) in

@@ -3,6 +3,7 @@
 use super::ManifestArgs;
 use crate::exec::use_threads;
 use crate::manifest::{self, Diagnostic, Diagnostics, LoadError, Manifest, Severity, Sources, wants_color};
+use crate::plugin::last_words;
 use crate::receipt::{self, Given, differing_data};
 use crate::report::tell;
 use crate::train::{Lock, RunPlan, Setup, lock_path, plan};
@@ -91,6 +92,7 @@ pub(super) fn plan_seed(setup: &Setup, seed: u64) -> Result<(RunPlan, Diagnostic
         all.extend(found);
         all
     };
+    last_words::arm(Path::new(""), Path::new(""));
     match plan(setup, seed) {
         Ok((run, found)) => match setup.unlisted() {
             none if none.is_empty() => Ok((run, with_warnings(found))),

@@ -161,7 +161,8 @@ impl BoundPart {
     pub fn plan(&self, site: &Site) -> Result<Plan, OpError> {
         let wrong = |message: String| OpError::Result { part: self.label.clone(), message };
         let site = serde_json::to_string(site).map_err(|error| wrong(format!("got an unreadable site: {error}")))?;
-        let plan = self.part.borrow_mut().plan(site.as_str().into()).into_result();
+        let plan = || self.part.borrow_mut().plan(site.as_str().into()).into_result();
+        let plan = last_words::during(&self.words, "", 0, plan);
         let plan = plan.map_err(|error| OpError::of_part(&self.label, error))?;
         serde_json::from_str(plan.as_str()).map_err(|error| wrong(format!("gave an unreadable plan: {error}")))
     }
@@ -172,12 +173,15 @@ impl BoundPart {
     /// What the part says.
     pub fn bind(&self, moment: Call<'_>, ports: &[TracePort]) -> Result<(), OpError> {
         self.shown.replace(ports.to_vec());
-        self.within(Stage::Bind, true, moment, |session| {
-            let handles = symbolic(session, ports);
-            let ports = port_values(ports.iter().map(|port| (port.name.as_str(), port.frames)), &handles);
-            let result = self.part.borrow_mut().bind(session.ctx(), RSlice::from_slice(&ports)).into_result();
-            self.finish(session, result)
-        })
+        let bind = || {
+            self.within(Stage::Bind, true, moment, |session| {
+                let handles = symbolic(session, ports);
+                let ports = port_values(ports.iter().map(|port| (port.name.as_str(), port.frames)), &handles);
+                let result = self.part.borrow_mut().bind(session.ctx(), RSlice::from_slice(&ports)).into_result();
+                self.finish(session, result)
+            })
+        };
+        last_words::during(&self.words, &moment.run_stage, moment.step, bind)
     }
 
     /// Runs the part on shapes alone.
@@ -188,7 +192,8 @@ impl BoundPart {
         self.within(Stage::Run, true, moment, |session| {
             let handles = symbolic(session, ports);
             let ports = port_values(ports.iter().map(|port| (port.name.as_str(), port.frames)), &handles);
-            let named = self.part.borrow().run(session.ctx(), RSlice::from_slice(&ports)).into_result();
+            let run = || self.part.borrow().run(session.ctx(), RSlice::from_slice(&ports)).into_result();
+            let named = last_words::during(&self.words, &moment.run_stage, moment.step, run);
             let named = self.finish(session, named)?;
             let mut results = vec![];
             for result in &named {

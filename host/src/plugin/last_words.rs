@@ -11,7 +11,7 @@ static ARMED: AtomicBool = AtomicBool::new(false);
 /// The call that runs, on the stack of the thread that trains.
 static CALL: AtomicPtr<Call<'static>> = AtomicPtr::new(null_mut());
 
-/// A call into a plugin.
+/// A call into a plugin, of a stage's step, or without a stage of what comes before.
 struct Call<'a> {
     who: &'a str,
     stage: &'a str,
@@ -140,16 +140,12 @@ mod system {
         // SAFETY: a pointer that is not null is that of a call on the stack of the thread that trains, which is in that call.
         let Some(Call { who, stage, step }) = (unsafe { call.as_ref() }) else { return };
         let mut digits = [0; 20];
-        for text in [
-            "error: ",
-            who,
-            " ended the process at step ",
-            number(*step, &mut digits),
-            " of stage `",
-            stage,
-            "`: ",
-            what,
-        ] {
+        let when = match *stage {
+            "" => ["when the run was planned", "", "", ""],
+            stage => ["at step ", number(*step, &mut digits), " of stage `", stage],
+        };
+        let end = if stage.is_empty() { ": " } else { "`: " };
+        for text in ["error: ", who, " ended the process "].into_iter().chain(when).chain([end, what]) {
             write(text);
         }
         // SAFETY: the note is never freed.

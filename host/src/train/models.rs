@@ -8,7 +8,7 @@ use crate::graph::{Graph, Source};
 use crate::manifest::{self, ManifestPath, Part, nearest};
 use crate::model::{self, Frame, ModelError};
 use crate::ops::{BoundPart, Origin, ParamSet, host_api};
-use crate::plugin::{Component, PluginError};
+use crate::plugin::{Component, PluginError, last_words};
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -138,8 +138,10 @@ pub(super) fn create(
     at: &ManifestPath,
 ) -> Result<BoundPart, Problem> {
     let json = serde_json::Value::Object(config.clone()).to_string();
-    let part = component.create(&json, host_api()).map_err(|error| at_setting(&error, config, at))?;
     let plugin = &component.plugin;
+    let who = format!("plugin `{}`, {} `{}`", plugin.name, component.desc.kind.name(), component.desc.name);
+    let part = last_words::during(&who, "", 0, || component.create(&json, host_api()));
+    let part = part.map_err(|error| at_setting(&error, config, at))?;
     let origin = Origin { plugin: plugin.name.clone(), file: plugin.path.clone(), config: json };
     Ok(BoundPart::new(label, component.desc.clone(), part, params).made_from(origin))
 }

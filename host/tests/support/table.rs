@@ -1,5 +1,6 @@
 //! A host's table that computes nothing: enough to make parts and to drop them.
 
+use std::sync::OnceLock;
 use stillhouse_plugin::abi::abi_stable::prefix_type::PrefixTypeTrait;
 use stillhouse_plugin::abi::abi_stable::std_types::{ROption, RSlice, RSliceMut, RStr, RString};
 use stillhouse_plugin::abi::{AbiError, Ctx, FusedBox, Handle, HostApi, HostApi_Ref, ParallelFn, StepInfo, TensorInfo};
@@ -63,8 +64,13 @@ extern "C" fn parallel_for(_: Ctx, n: usize, _: usize, work: ParallelFn) -> u32 
     (work.call)(work.data, 0, n)
 }
 
-/// The table.
+/// The table, one for all.
 pub fn table() -> HostApi_Ref {
+    static TABLE: OnceLock<HostApi_Ref> = OnceLock::new();
+    *TABLE.get_or_init(made)
+}
+
+fn made() -> HostApi_Ref {
     HostApi {
         call,
         retain,
