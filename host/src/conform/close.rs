@@ -16,21 +16,30 @@ pub(super) struct Allowed {
     pub(super) floor: f64,
 }
 
-/// The largest difference that is allowed, or the first that is not: of what, and how large.
-pub(super) type Difference = Result<f64, (String, f64)>;
+/// A difference that is not allowed.
+pub(super) struct Apart {
+    pub(super) what: String,
+    pub(super) error: f64,
+    /// At a kink a gradient may take either side; a result may not.
+    pub(super) is_gradient: bool,
+}
+
+/// The largest difference, or the first that is not allowed.
+pub(super) type Difference = Result<f64, Apart>;
 
 /// Holds results and gradients against those of `right`.
 pub(super) fn compare(own: &Outcome, right: &Outcome, allowed: Allowed) -> Result<Difference, Trouble> {
     let (given, wanted) = (results(&own.given), results(&right.given));
     if given.len() != wanted.len() {
-        return Ok(Err(("the number of results".into(), f64::INFINITY)));
+        let what = "the number of results".into();
+        return Ok(Err(Apart { what, error: f64::INFINITY, is_gradient: false }));
     }
     let mut worst = 0f64;
     for ((name, own), (_, right)) in given.iter().zip(&wanted) {
         let right = numbers(right)?;
         let error = apart(&numbers(own)?, &right, largest(&right, allowed.floor));
         if error > allowed.by {
-            return Ok(Err((name.trim_end().to_owned(), error)));
+            return Ok(Err(Apart { what: name.trim_end().to_owned(), error, is_gradient: false }));
         }
         worst = worst.max(error);
     }
@@ -43,7 +52,7 @@ pub(super) fn compare(own: &Outcome, right: &Outcome, allowed: Allowed) -> Resul
         let right = values(right.as_ref(), count)?;
         let error = apart(&values(own.as_ref(), count)?, &right, largest(&right, most * SMALL));
         if error > allowed.by {
-            return Ok(Err((format!("the gradient of {name}"), error)));
+            return Ok(Err(Apart { what: format!("the gradient of {name}"), error, is_gradient: true }));
         }
         worst = worst.max(error);
     }

@@ -38,7 +38,9 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
         }
         for (port, taps, is_read) in scene.student_ports() {
             let is_reached = |wanted: usize| {
-                reached.iter().any(|leaf| matches!(leaf, Leaf::Port { port: own, tap, .. } if own == port && *tap == wanted))
+                reached
+                    .iter()
+                    .any(|leaf| matches!(leaf, Leaf::Port { port: own, tap, .. } if own == port && *tap == wanted))
             };
             match (0..taps).find(|tap| !is_reached(*tap)) {
                 None => {}
@@ -56,7 +58,10 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
         }
         if let Some(name) = moved_teacher(&subject, scene)? {
             let hint = "`x.pair` detaches it, else `.detach()`";
-            return Ok(Verdict::Failed(format!("{}: a gradient arrives at `{name}` of the teacher: {hint}", scene.name)));
+            return Ok(Verdict::Failed(format!(
+                "{}: a gradient arrives at `{name}` of the teacher: {hint}",
+                scene.name
+            )));
         }
         parameters = parameters.max(names.len());
     }

@@ -231,13 +231,17 @@ pub(super) fn objective(given: &Given) -> candle_core::Result<f64> {
     let mut sum = 0.0;
     for (name, value) in results(given) {
         let products = (value.detach() * weights(&name, &value)?)?;
-        sum += products.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?.into_iter().sum::<f64>();
+        sum += numbers(&products)?.into_iter().sum::<f64>();
     }
     Ok(sum)
 }
 
 /// All values of a tensor.
 pub(super) fn numbers(value: &Tensor) -> candle_core::Result<Vec<f64>> {
+    // candle looks for the first value of a piece of nothing.
+    if value.elem_count() == 0 {
+        return Ok(vec![]);
+    }
     value.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1()
 }
 
@@ -267,7 +271,8 @@ fn state_port<'p>((name, value): &(String, Tensor)) -> candle_core::Result<PortI
 
 /// Names and shapes, in one line.
 fn described(ports: &[PortIn<'_>]) -> String {
-    let one = |port: &PortIn<'_>| port.values.iter().map(|value| format!("`{}` {}", port.name, meta_of(value))).collect();
+    let one =
+        |port: &PortIn<'_>| port.values.iter().map(|value| format!("`{}` {}", port.name, meta_of(value))).collect();
     ports.iter().map(one).collect::<Vec<String>>().join(", ")
 }
 

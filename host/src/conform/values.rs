@@ -1,6 +1,6 @@
 //! Results are finite, as they were traced, and alike in both types of floats; so are gradients.
 
-use super::close::{Allowed, compare};
+use super::close::{Allowed, Apart, compare};
 use super::kit::{Kit, Seen};
 use super::report::Verdict;
 use super::scene::{Fill, Scene};
@@ -11,7 +11,7 @@ use stillhouse_plugin::op::Meta;
 
 /// What single precision may differ by.
 pub(super) const SINGLE: Allowed = Allowed { by: 2e-3, floor: 0.1 };
-/// At a kink the two types may take different sides: another point is taken, so many times.
+/// At a kink the gradients of the two types may take different sides: another point is taken, so many times.
 pub(super) const POINTS: u64 = 3;
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
@@ -25,7 +25,13 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                     wrong = None;
                     break;
                 }
-                Err(text) => wrong = Some(text),
+                Err(own) => {
+                    let is_certain = !own.is_gradient;
+                    wrong = Some(own.text);
+                    if is_certain {
+                        break;
+                    }
+                }
             }
         }
         if let Some(text) = wrong {
@@ -44,8 +50,14 @@ struct Found {
     fitting: bool,
 }
 
+/// What is wrong there.
+struct Wrong {
+    text: String,
+    is_gradient: bool,
+}
+
 /// Both types at one point.
-fn at(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Result<Found, String>, Trouble> {
+fn at(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Result<Found, Wrong>, Trouble> {
     // A part starts from the same values in either type.
     let [single, double] = [DType::F32, DType::F64].map(|float| kit.subject(float, scene));
     let (single, double) = (single?, double?);
@@ -57,20 +69,23 @@ fn at(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Result<Found, String>,
         let (narrow, wide) = (single.run(&at, &of_single)?, double.run(&at, &of_double)?);
         for outcome in [&narrow, &wide] {
             if let Some(wrong) = not_finite(outcome)? {
-                return Ok(Err(wrong));
+                return Ok(Err(Wrong { text: wrong, is_gradient: false }));
             }
         }
         found.fitting &=
             other.is_none_or(|other| wide.given.output.as_ref().is_some_and(|output| output.dims() == other.dims()));
         if let Some(wrong) = untraced(kit, &double, &at, &of_double, &shapes(&wide.given))? {
-            return Ok(Err(wrong));
+            return Ok(Err(Wrong { text: wrong, is_gradient: false }));
         }
         if scene.is_narrow {
             continue;
         }
         match compare(&narrow, &wide, SINGLE)? {
             Ok(error) => found.error = found.error.max(error),
-            Err((what, error)) => return Ok(Err(format!("{what} differs by {error:.1e} between `f32` and `f64`"))),
+            Err(Apart { what, error, is_gradient }) => {
+                let text = format!("{what} differs by {error:.1e} between `f32` and `f64`");
+                return Ok(Err(Wrong { text, is_gradient }));
+            }
         }
     }
     Ok(Ok(found))
