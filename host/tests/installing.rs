@@ -69,6 +69,28 @@ fn changed_plugin_is_refused_until_it_is_installed_again() {
 }
 
 #[test]
+fn plugin_of_another_name_keeps_its_place() {
+    let place = Place::new();
+    assert_eq!(install(&place, "parts").code, 0);
+    let file = format!("{FOLDER}/{}", library("hostile_parts"));
+    fs::create_dir_all(place.path("built")).expect("made");
+    let other = place.path(&format!("built/{}", library("hostile_parts")));
+    fs::copy(hostile("unruly"), &other).expect("copied");
+    let other = other.to_str().expect("a path in UTF-8");
+    let said = place.run(&["plugin", "install", other]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.starts_with("error: plugin `hostile-unruly` cannot be installed: `"), "{}", said.err);
+    let rest = format!(
+        "/{file}` is plugin `hostile-parts`, not an earlier `hostile-unruly`\n\nhint: give the file another name, or take the other away \
+         with `stillhouse plugin remove hostile-parts`\n"
+    );
+    assert!(said.err.ends_with(&rest), "{}", said.err);
+    assert_eq!(fs::read(place.path(&file)).expect("read"), fs::read(hostile("parts")).expect("read"));
+    place.succeed(&["plugin", "remove", "hostile-parts"]);
+    assert_eq!(place.run(&["plugin", "install", other]).code, 0);
+}
+
+#[test]
 fn removed_plugin_is_gone() {
     let place = Place::new();
     let said = place.run(&["plugin", "remove", "hostile-parts"]);

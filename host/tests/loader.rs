@@ -57,6 +57,38 @@ fn discover_broken_file_in_folder_stops_nobody() {
     assert!(registry.check_named().is_ok());
 }
 
+/// A plugin that opens only where `needed.lib` lies beside it: of two entries that a library can do without, a name becomes that of the file,
+/// and a count of relocations the wish for it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn needing(name: &str) -> Vec<u8> {
+    const NEEDED: &[u8] = b"$ORIGIN/needed.lib\0";
+    let mut image = fs::read(hostile(name)).expect("the plugin is read");
+    let find =
+        |wanted: &[u8]| image.windows(wanted.len()).position(|bytes| bytes == wanted).expect("it is in the file");
+    let word = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().expect("eight bytes"));
+    let (spare, count) = (find(b"_ITM_deregisterTMCloneTable\0"), find(&0x6fff_fff9_u64.to_le_bytes()));
+    let strings = (count..image.len() - 16).step_by(16).find(|at| word(*at) == 5).map(|at| word(at + 8));
+    let place = spare as u64 - strings.expect("a table of strings");
+    image[spare..spare + NEEDED.len()].copy_from_slice(NEEDED);
+    image[count..count + 16].copy_from_slice(&[1_u64.to_le_bytes(), place.to_le_bytes()].concat());
+    image
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn discover_file_that_opens_in_a_later_place_is_taken_there() {
+    let (first, second) = (folder(), folder());
+    let image = needing("parts");
+    written(first.path(), "parts", &image);
+    let good = written(second.path(), "parts", &image);
+    fs::copy(hostile("plain"), second.path().join("needed.lib")).expect("the copy is written");
+    let registry = discover(&[first.path(), second.path()]);
+    let [refused] = registry.refused() else { panic!("{:?}", registry.refused()) };
+    assert!(refused.error.to_string().contains("cannot be opened: "), "{}", refused.error);
+    assert_eq!(names(&registry), ["hostile-parts"]);
+    assert_eq!(registry.plugins()[0].path, good);
+}
+
 #[test]
 fn discover_broken_file_that_manifest_names_is_error() {
     let dir = folder();
@@ -310,11 +342,24 @@ fn install_plugin_replaces_whole_file() {
     let open = fs::File::open(&first.path).expect("it is opened");
     let length = |file: &fs::File| file.metadata().expect("it is open").len();
     let before = length(&open);
-    let second = install(&copied("raw", dir.path(), "mine"), &target, false).expect("it is replaced");
-    assert_eq!((names(&discover(&[&target])), length(&open)), (vec!["hostile-raw"], before));
+    let later = [fs::read(hostile("parts")).expect("the plugin is read"), vec![0]].concat();
+    let second = install(&written(dir.path(), "mine", &later), &target, false).expect("it is replaced");
+    assert_eq!((names(&discover(&[&target])), length(&open)), (vec!["hostile-parts"], before));
+    assert_eq!(fs::read(&second.path).expect("the copy is read"), later);
     let files = fs::read_dir(&target).expect("a folder").count();
     assert_eq!((first.path, files), (second.path, 2), "the library and its note");
     assert_ne!(first.sha256, second.sha256);
+}
+
+#[test]
+fn install_in_the_place_of_another_plugin_is_refused() {
+    let dir = folder();
+    let target = dir.path().join("target");
+    let first = install(&copied("parts", dir.path(), "mine"), &target, false).expect("it is copied");
+    let error = install(&copied("raw", dir.path(), "mine"), &target, false).expect_err("its place is taken");
+    let wanted = PluginError::Occupied { path: first.path, plugin: "hostile-raw".into(), got: "hostile-parts".into() };
+    assert_eq!(error, wanted);
+    assert_eq!(names(&discover(&[&target])), ["hostile-parts"]);
 }
 
 #[test]

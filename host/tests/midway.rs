@@ -64,7 +64,8 @@ fn failure_in_a_step_says_part_place_and_inputs() {
         ("bomb", format!("`midway` panicked at {SOURCE}: a panic without text"), mistake),
         ("worker", format!("a piece of `parallel_for` panicked at {SOURCE}: boom in a worker"), mistake),
         ("worker_bomb", format!("a piece of `parallel_for` panicked at {SOURCE}: a panic without text"), mistake),
-        ("forward", format!("fused operation `breaks`: panicked at {SOURCE}: boom on the way forward"), ""),
+        ("forward", format!("fused operation `breaks`: panicked at {SOURCE}: boom on the way forward"), mistake),
+        ("shape", format!("fused operation `breaks`: panicked at {SOURCE}: boom in its shape"), mistake),
     ] {
         let (lab, ran) = fails(how, &[]);
         assert_eq!(ran.code, Some(1), "{how}: {}", ran.err);
@@ -86,7 +87,8 @@ fn failure_on_the_way_back_says_operation_term_and_step() {
     );
     assert!(ran.code == Some(1) && said.starts_with(&wanted), "{said}");
     let notes = format!(
-        "\n  at step {STEP} of stage `distil`\n  the last checkpoint is in runs/a/seed-0; go on with `--resume`\n"
+        "\n  at step {STEP} of stage `distil`\n  the last checkpoint is in runs/a/seed-0; go on with `--resume`\n\n\
+         hint: this is a mistake of the plugin; the last checkpoint is intact\n"
     );
     assert!(said.ends_with(&notes), "{said}");
     goes_on(&lab);

@@ -78,7 +78,7 @@ pub use fusion::{Fusion, Pointwise, Read};
 pub use gradients::Gradients;
 pub use index::{gather, index_select};
 pub use linear::matmul;
-pub use many::{GradSlots, ManyOp, Outcome, packed_custom_op};
+pub use many::{Failure, GradSlots, ManyOp, Outcome, is_panic, packed_custom_op};
 pub use norm::{BatchNorm, batch_norm_eval, batch_norm_train, layer_norm};
 pub use packs::Packs;
 pub use pool::{Pool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, resize_bilinear, resize_nearest};

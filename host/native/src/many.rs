@@ -3,11 +3,48 @@
 use super::fusion::Pointwise;
 use super::node::{Call, Element, Grads, Node, View, apply};
 use candle_core::{Error, Result, Tensor};
+use std::fmt;
 use stillhouse_kernels::Float;
 use stillhouse_kernels::fusion::Elementwise;
 
-/// Success, or a message for the user.
-pub type Outcome = std::result::Result<(), String>;
+/// Success, or why not.
+pub type Outcome = std::result::Result<(), Failure>;
+
+/// Why a user's function failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For the user.
+    pub message: String,
+    /// It panicked, rather than said so.
+    pub is_panic: bool,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure { message, is_panic: false }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Whether an error is of a user's function that panicked.
+pub fn is_panic(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => {
+            error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()).is_some_and(|own| own.is_panic)
+        }
+        Error::Context { inner, .. } | Error::WithPath { inner, .. } | Error::WithBacktrace { inner, .. } => {
+            is_panic(inner)
+        }
+        _ => false,
+    }
+}
 
 /// Gradients to fill, by input: `None` is not wanted, a slice starts at zero.
 pub type GradSlots<'a, T> = [Option<&'a mut [T]>];
@@ -128,8 +165,13 @@ struct User {
 }
 
 impl User {
-    fn error(&self, message: String) -> Error {
-        Error::msg(format!("`{}`: {message}", self.op.name()))
+    fn error(&self, failure: Failure) -> Error {
+        let message = format!("`{}`: {failure}", self.op.name());
+        if !failure.is_panic {
+            return Error::msg(message);
+        }
+        // Of what candle's errors hold, only those of the system give back what was put in.
+        Error::from(std::io::Error::other(Failure { message, ..failure })).bt()
     }
 }
 
@@ -145,7 +187,7 @@ impl Node for User {
     fn forward<T: Element>(&self, ins: &[View<'_, T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let (data, shapes) = parts(ins);
         let mut out = vec![<T as Float>::ZERO; self.out_dims.iter().product()];
-        (T::user(self.op.as_ref()).forward)(&data, &shapes, &mut out).map_err(|message| self.error(message))?;
+        (T::user(self.op.as_ref()).forward)(&data, &shapes, &mut out).map_err(|failure| self.error(failure))?;
         Ok((out, self.out_dims.clone()))
     }
 
@@ -155,7 +197,7 @@ impl Node for User {
         let mut grads: Grads<T> = data.iter().zip(call.wanted).map(zeros).collect();
         let mut slots: Vec<Option<&mut [T]>> = grads.iter_mut().map(|grad| grad.as_deref_mut()).collect();
         let backward = T::user(self.op.as_ref()).backward;
-        backward(&data, &shapes, call.out, call.grad, &mut slots).map_err(|message| self.error(message))?;
+        backward(&data, &shapes, call.out, call.grad, &mut slots).map_err(|failure| self.error(failure))?;
         Ok(grads)
     }
 }

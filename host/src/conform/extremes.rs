@@ -39,6 +39,9 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
             }
         }
     }
+    if finite == 0 {
+        return Ok(Verdict::Failed(format!("none of {refused} runs is taken, so nothing is known of them")));
+    }
     let words = if refused == 0 { String::new() } else { format!(", {refused} refused in words") };
     Ok(Verdict::Ok(format!("{finite} runs finite{words}")))
 }

@@ -59,7 +59,7 @@ fn compare(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Compared, Trouble
         let point = Point {
             subject: &subject,
             at: &at,
-            ports: subject.read(&at, &ports),
+            ports: subject.read(&at, &ports)?,
             surface: surface(kit, &subject, &at, &ports)?,
         };
         let mut exact = vec![];
@@ -112,7 +112,7 @@ fn surface(kit: &Kit<'_>, subject: &Subject, at: &Moment, ports: &[PortIn<'_>]) 
         return Ok(None);
     }
     let traced = subject.trace(at, ports)?;
-    Ok(Surface::at(&traced, &subject.read(at, ports), subject.part.params())?)
+    Ok(Surface::at(&traced, &subject.read(at, ports)?, subject.part.params())?)
 }
 
 /// Elements and by what they move: some alone, then all at once.

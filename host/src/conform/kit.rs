@@ -32,6 +32,8 @@ pub(super) struct Kit<'a> {
     pub(super) config: &'a str,
     /// What the part takes, the simplest first.
     pub(super) scenes: Vec<Scene>,
+    /// Those of them that are larger than what a kernel does at once.
+    pub(super) wide: Vec<Scene>,
 }
 
 /// A check that came to its end: ok with what was seen, or why not.
@@ -42,16 +44,17 @@ type Check = fn(&Kit<'_>) -> Seen;
 
 /// Looks at one component, made with these settings (a JSON object).
 pub fn check_part(component: &Component, config: &str) -> PartReport {
-    let mut kit = Kit { component, config, scenes: vec![] };
+    let mut kit = Kit { component, config, scenes: vec![], wide: vec![] };
     let mut checks = vec![];
     let mut add = |check: &str, seen: Seen| {
         let verdict = seen.unwrap_or_else(|trouble| Verdict::Failed(trouble.text().to_owned()));
         checks.push(Checked { check: check.into(), verdict });
     };
+    let accepted = kit.accepted().map(|scenes| kit.scenes = scenes);
     add("schema", schema::check(&kit));
     add("settings", settings::check(&kit));
-    match kit.accepted() {
-        Ok(scenes) => kit.scenes = scenes,
+    match accepted.and_then(|()| kit.wide()) {
+        Ok(wide) => kit.wide = wide,
         Err(trouble) => {
             add("shapes", Err(trouble));
             let why = "no inputs are taken: see `shapes`";
@@ -110,6 +113,12 @@ impl Kit<'_> {
             return Err(first.map_or_else(none, |trouble| trouble.within("none of the generated inputs is taken")));
         }
         Ok(taken)
+    }
+
+    /// Larger scenes that the part takes.
+    fn wide(&self) -> Result<Vec<Scene>, Trouble> {
+        let ports = Subject::make(self.component, self.config, DType::F64)?.ports();
+        Ok(Scene::wide(&ports).into_iter().filter(|scene| self.takes(scene).is_ok()).collect())
     }
 
     /// Whether a scene is taken: bound, traced unless the part reads values, and run, in every stage and phase.

@@ -1,9 +1,9 @@
-//! What gradients reach: every student's port and every parameter, and nothing for the teacher's sake alone.
+//! What gradients reach: every tap of every student's port and every parameter, and nothing of the teacher.
 
 use super::kit::{Kit, Seen};
 use super::report::Verdict;
 use super::scene::{Fill, Scene};
-use super::subject::{Subject, Trouble};
+use super::subject::{Subject, Trouble, numbers};
 use crate::ops::{Leaf, Moment, ParamKind, PortIn};
 use candle_core::DType;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     let (mut parameters, mut constant) = (0, BTreeSet::new());
     for scene in &kit.scenes {
         let subject = kit.subject(DType::F64, scene)?;
-        let ports = scene.values(DType::F64, Fill::Random(0))?;
+        let ports = scene.watched(DType::F64, Fill::Random(0))?;
         let mut reached = BTreeSet::new();
         for at in subject.moments() {
             for (result, leaves) in leaves(kit, &subject, &at, &ports)? {
@@ -36,20 +36,32 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                 reached.extend(leaves);
             }
         }
-        let is_reached =
-            |port: &str| reached.iter().any(|leaf| matches!(leaf, Leaf::Port { port: own, .. } if own == port));
-        let (with, without): (Vec<&str>, Vec<&str>) = scene.student_ports().partition(|port| is_reached(port));
-        if with.is_empty() && !without.is_empty() {
-            let text = format!("{}: no gradient reaches the student's `{}`", scene.name, without.join("`, `"));
-            return Ok(Verdict::Failed(text));
+        for (port, taps, is_read) in scene.student_ports() {
+            let is_reached = |wanted: usize| {
+                reached
+                    .iter()
+                    .any(|leaf| matches!(leaf, Leaf::Port { port: own, tap, .. } if own == port && *tap == wanted))
+            };
+            match (0..taps).find(|tap| !is_reached(*tap)) {
+                None => {}
+                Some(_) if is_read => _ = constant.insert(port.to_owned()),
+                Some(tap) => {
+                    let which = if taps > 1 { format!("tap {tap} of ") } else { String::new() };
+                    let text = format!("{}: no gradient reaches {which}the student's `{port}`", scene.name);
+                    return Ok(Verdict::Failed(text));
+                }
+            }
         }
-        constant.extend(without.into_iter().map(str::to_owned));
         let names = subject.part.params().names(ParamKind::Parameter);
         if let Some(idle) = names.iter().find(|name| !reached.contains(&Leaf::State((*name).clone()))) {
             return Ok(Verdict::Failed(format!("{}: no gradient reaches the parameter `{idle}`", scene.name)));
         }
         if let Some(name) = moved_teacher(&subject, scene)? {
-            return Ok(Verdict::Failed(format!("{}: a gradient arrives at `{name}` of the teacher", scene.name)));
+            let hint = "`x.pair` detaches it, else `.detach()`";
+            return Ok(Verdict::Failed(format!(
+                "{}: a gradient arrives at `{name}` of the teacher: {hint}",
+                scene.name
+            )));
         }
         parameters = parameters.max(names.len());
     }
@@ -75,7 +87,12 @@ fn leaves(
     let arrived = outcome.gradients.iter().filter(|(_, gradient)| gradient.is_some());
     let leaf = |name: &str| match name.strip_prefix("parameter ") {
         Some(name) => Leaf::State(name.into()),
-        None => Leaf::Port { port: name.split('[').next().unwrap_or(name).into(), tap: 0, frame: 0 },
+        None => {
+            let (port, at) = name.split_once('[').unwrap_or((name, "0"));
+            let at: usize = at.trim_end_matches(']').parse().unwrap_or(0);
+            let frames = ports.iter().find(|own| own.name == port).map_or(1, |own| own.frames.max(1));
+            Leaf::Port { port: port.into(), tap: at / frames, frame: at % frames }
+        }
     };
     Ok(vec![("its results".into(), arrived.map(|(name, _)| leaf(name)).collect())])
 }
@@ -89,17 +106,20 @@ fn said(kind: u32, name: &str) -> String {
     }
 }
 
-/// A value of the teacher's side at which a gradient arrives when it is given as a host gives it: without any.
+/// A value of the teacher's side at which a gradient arrives. A host gives them without any, so that one that is meant to be constant and is
+/// not would be seen by nobody, until a part is given values that have one.
 fn moved_teacher(subject: &Subject, scene: &Scene) -> Result<Option<String>, Trouble> {
-    let ports = scene.values(DType::F64, Fill::Random(2))?;
+    let ports = scene.watched(DType::F64, Fill::Random(2))?;
     for at in subject.moments() {
         let outcome = subject.run(&at, &ports)?;
-        let arrived = outcome.gradients.iter().filter(|(_, gradient)| gradient.is_some()).map(|(name, _)| name);
-        let of_teacher = arrived
-            .into_iter()
-            .find(|name| !name.starts_with("parameter ") && !scene.is_student(name.split('[').next().unwrap_or(name)));
-        if let Some(name) = of_teacher {
-            return Ok(Some(name.clone()));
+        for (name, gradient) in &outcome.gradients {
+            let Some(gradient) = gradient.as_ref().filter(|_| scene.is_teacher(name.split('[').next().unwrap_or(name)))
+            else {
+                continue;
+            };
+            if numbers(gradient)?.iter().any(|value| *value != 0.0) {
+                return Ok(Some(name.clone()));
+            }
         }
     }
     Ok(None)

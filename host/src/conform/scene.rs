@@ -48,6 +48,14 @@ pub(super) const LARGE: [Family; 3] = [
     family("two large taps", &[&[8, 8, 8], &[16, 8, 8]], &[&[8, 8, 8], &[16, 8, 8]]),
 ];
 
+/// Larger than what a kernel does at once, and of sizes that leave a rest; with the samples of a batch.
+const WIDE: [(Family, usize); 4] = [
+    (family("wide vectors", &[&[130]], &[&[130]]), 64),
+    (family("odd vectors", &[&[67]], &[&[67]]), 33),
+    (family("odd maps", &[&[19, 7, 9]], &[&[19, 7, 9]]), 11),
+    (family("two odd taps", &[&[5, 9, 7], &[19, 5, 3]], &[&[5, 9, 7], &[19, 5, 3]]), 11),
+];
+
 /// Which of the optional ports are bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Optional {
@@ -70,6 +78,9 @@ enum Content {
 struct Bound {
     port: String,
     student: bool,
+    teacher: bool,
+    /// What the student reads, rather than what it gives: no gradient is wanted.
+    is_read: bool,
     content: Content,
     /// Shapes of the taps, samples included.
     taps: Vec<Vec<usize>>,
@@ -156,10 +167,25 @@ impl Scene {
             let frames = if port.over_time { FRAMES } else { 1 };
             let is_parameter = matches!(port.source, Source::StudentParameter | Source::TeacherParameter);
             let of_samples = !is_parameter && (port.source != Source::Data || port.name != "margin");
-            bound.push(Bound { port: port.name.clone(), student: is_student, content, taps, of_samples, frames });
+            let is_read = |selector: &str| selector == "input" || selector.starts_with("frames.");
+            bound.push(Bound {
+                port: port.name.clone(),
+                student: is_student,
+                teacher: matches!(port.source, Source::Teacher | Source::TeacherParameter),
+                is_read: port.default.as_deref().is_some_and(is_read),
+                content,
+                taps,
+                of_samples,
+                frames,
+            });
         }
         let is_narrow = family.student.iter().chain(family.teacher).all(|shape| shape.iter().product::<usize>() == 1);
         Some(Scene { name: format!("{}, {batch} samples", family.name), is_narrow, bound })
+    }
+
+    /// All that are larger than what a kernel does at once.
+    pub(super) fn wide(ports: &[Port]) -> Vec<Scene> {
+        WIDE.iter().filter_map(|(family, batch)| Scene::new(ports, family, *batch, Optional::Usual)).collect()
     }
 
     /// The same with another shape for the taps of one side: samples or rank that do not fit the rest.
@@ -182,6 +208,15 @@ impl Scene {
 
     /// Values for all ports; those on the student's side are variables.
     pub(super) fn values(&self, float: DType, fill: Fill) -> Result<Vec<PortIn<'static>>> {
+        self.filled(float, fill, |one| one.student)
+    }
+
+    /// The same, where those of the teacher are variables, too, as no host gives them.
+    pub(super) fn watched(&self, float: DType, fill: Fill) -> Result<Vec<PortIn<'static>>> {
+        self.filled(float, fill, |one| one.student || one.teacher)
+    }
+
+    fn filled(&self, float: DType, fill: Fill, is_variable: fn(&Bound) -> bool) -> Result<Vec<PortIn<'static>>> {
         let mut ports = vec![];
         for (at, one) in self.bound.iter().enumerate() {
             let mut values = vec![];
@@ -193,7 +228,7 @@ impl Scene {
                         _ => (at * 31 + tap * 7 + frame) as u64,
                     };
                     let tensor = one.content.tensor(shape, seed, fill, float)?;
-                    let tracked = one.student && one.content == Content::Float;
+                    let tracked = is_variable(one) && one.content == Content::Float;
                     values.push(if tracked { Var::from_tensor(&tensor)?.as_tensor().clone() } else { tensor });
                 }
             }
@@ -217,14 +252,23 @@ impl Scene {
         self.bound.iter().zip(ports).map(one).collect()
     }
 
-    /// Names of the ports of the student's side.
-    pub(super) fn student_ports(&self) -> impl Iterator<Item = &str> {
-        self.bound.iter().filter(|one| one.student && one.content == Content::Float).map(|one| one.port.as_str())
+    fn of_student(&self) -> impl Iterator<Item = &Bound> {
+        self.bound.iter().filter(|one| one.student && one.content == Content::Float)
     }
 
-    /// Whether this port is on the student's side.
+    /// Names of the ports of the student's side, with the number of taps, and whether it is what the student reads.
+    pub(super) fn student_ports(&self) -> impl Iterator<Item = (&str, usize, bool)> {
+        self.of_student().map(|one| (one.port.as_str(), one.taps.len(), one.is_read))
+    }
+
+    /// Whether this port is on the student's side, as a module's own state is.
     pub(super) fn is_student(&self, port: &str) -> bool {
-        self.student_ports().any(|known| known == port)
+        port.starts_with("state.") || self.of_student().any(|one| one.port == port)
+    }
+
+    /// Whether this port is on the teacher's side.
+    pub(super) fn is_teacher(&self, port: &str) -> bool {
+        self.bound.iter().any(|one| one.teacher && one.port == port)
     }
 }
 

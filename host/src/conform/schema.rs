@@ -1,9 +1,12 @@
 //! The schema of the settings: closed, and in keeping with its own defaults.
 
 use super::kit::{Kit, Seen};
+use super::repeat::bits;
 use super::report::Verdict;
-use super::subject::Trouble;
+use super::scene::Fill;
+use super::subject::{Subject, Trouble};
 use crate::ops::host_api;
+use candle_core::DType;
 use serde_json::{Map, Value};
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
@@ -34,11 +37,38 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
         let hint = format!("give settings: `--config {}='{{...}}'`", kit.component.desc.name);
         Trouble::Refused(format!("{error}\nhint: {}", error.hint().unwrap_or(hint)))
     })?;
-    let made = kit.component.create(&Value::Object(whole).to_string(), host_api());
+    let whole = Value::Object(whole).to_string();
+    let made = kit.component.create(&whole, host_api());
     made.map(drop).map_err(|error| Trouble::Refused(format!("the defaults, written out, are refused: {error}")))?;
+    if let Some(wrong) = means_other(kit, &whole)? {
+        return Ok(Verdict::Failed(wrong));
+    }
     let count = properties(schema).map_or(0, Map::len);
     let note = if loose.is_empty() { String::new() } else { format!("; numbers of any size: {}", loose.join(", ")) };
     Ok(Verdict::Ok(format!("{count} setting{}{note}", if count == 1 { "" } else { "s" })))
+}
+
+/// What is other when the defaults are written out: the schema tells others than those that count.
+fn means_other(kit: &Kit<'_>, whole: &str) -> Result<Option<String>, Trouble> {
+    for scene in &kit.scenes {
+        let usual = kit.subject(DType::F64, scene)?;
+        let within = |trouble: Trouble| trouble.within("the defaults, written out");
+        let written = Subject::bound(kit.component, whole, DType::F64, scene).map_err(within)?;
+        let mean = "the defaults, written out, do not mean what no settings mean";
+        if usual.plan != written.plan {
+            return Ok(Some(format!("{mean}: another plan")));
+        }
+        let ports = scene.values(DType::F64, Fill::Random(0))?;
+        for at in usual.moments() {
+            let values = bits(&usual.run(&at, &ports)?)?;
+            // A part that gives other values each time is told by `repeat`.
+            let is_same = bits(&kit.subject(DType::F64, scene)?.run(&at, &ports)?)? == values;
+            if is_same && values != bits(&written.run(&at, &ports).map_err(within)?)? {
+                return Ok(Some(format!("{mean}: other values on {}", scene.name)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 const BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
@@ -59,6 +89,20 @@ pub(super) fn defaults(schema: &Value) -> Map<String, Value> {
 pub(super) fn followed<'s>(schema: &'s Value, root: &'s Value) -> &'s Value {
     let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
     pointer.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
+}
+
+/// The schema of a table that a setting is, or may be: behind references and among alternatives.
+pub(super) fn table<'s>(schema: &'s Value, root: &'s Value) -> Option<&'s Value> {
+    fn inner<'s>(schema: &'s Value, root: &'s Value, depth: usize) -> Option<&'s Value> {
+        let depth = depth.checked_sub(1)?;
+        let target = followed(schema, root);
+        if properties(target).is_some() {
+            return Some(target);
+        }
+        let branches = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|key| target.get(key)?.as_array());
+        branches.flatten().find_map(|branch| inner(branch, root, depth))
+    }
+    inner(schema, root, 8)
 }
 
 /// Every schema inside, with its path; references are followed, eight deep.

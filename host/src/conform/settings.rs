@@ -1,8 +1,8 @@
-//! Settings that are wrong are refused in words.
+//! Settings that are wrong are refused in words, those of inner tables too.
 
 use super::kit::{Kit, Seen};
 use super::report::Verdict;
-use super::schema::{defaults, fits, followed, properties};
+use super::schema::{defaults, fits, followed, properties, table};
 use crate::ops::host_api;
 use crate::plugin::PluginError;
 use serde_json::{Map, Value, json};
@@ -14,14 +14,10 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     let given: Value = serde_json::from_str(kit.config).unwrap_or_default();
     right.extend(given.as_object().cloned().unwrap_or_default());
     let mut wrong = vec![("an unknown key `no_such_setting`".to_owned(), with(&right, "no_such_setting", json!(1)))];
-    for (key, own) in properties(schema).into_iter().flatten() {
-        let own = followed(own, schema);
-        let others = [json!("no such value"), json!(-1.5), json!([[]]), json!({ "no such": 1 }), json!(true)];
-        let misfits = others.into_iter().chain(beyond(own)).filter(|value| fits(value, own, schema).is_err());
-        wrong.extend(misfits.map(|value| (format!("`{key}` = {value}"), with(&right, key, value))));
-    }
+    let takes = |config: &Map<String, Value>| kit.component.create(&text(config), host_api()).is_ok();
+    misfits(schema, schema, &right, "", DEPTH, &mut |what, config| wrong.push((what, config)), &takes);
     for (what, config) in &wrong {
-        match kit.component.create(&Value::Object(config.clone()).to_string(), host_api()) {
+        match kit.component.create(&text(config), host_api()) {
             Ok(_) => return Ok(Verdict::Failed(format!("takes {what}, which its schema does not allow"))),
             Err(PluginError::Failed { code: code::PANIC, message, .. }) => {
                 return Ok(Verdict::Failed(format!("{what}: {message}")));
@@ -33,6 +29,48 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
         }
     }
     Ok(Verdict::Ok(format!("{} wrong ones refused", wrong.len())))
+}
+
+/// Tables within tables that are looked at.
+const DEPTH: usize = 6;
+
+fn text(config: &Map<String, Value>) -> String {
+    Value::Object(config.clone()).to_string()
+}
+
+/// Gives each wrong value of each setting of a table, and of the tables in it, to `add`, within settings that are right otherwise. `takes`
+/// says whether such are: in a table that is not taken as it is, a refusal would say nothing.
+fn misfits(
+    schema: &Value,
+    root: &Value,
+    right: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+    add: &mut dyn FnMut(String, Map<String, Value>),
+    takes: &dyn Fn(&Map<String, Value>) -> bool,
+) {
+    let Some(depth) = depth.checked_sub(1) else { return };
+    for (key, named) in properties(schema).into_iter().flatten() {
+        let (own, path) = (followed(named, root), format!("{path}{key}"));
+        let others = [json!("no such value"), json!(-1.5), json!([[]]), json!({ "no such": 1 }), json!(true)];
+        for value in others.into_iter().chain(beyond(own)).filter(|value| fits(value, own, root).is_err()) {
+            add(format!("`{path}` = {value}"), with(right, key, value));
+        }
+        let items = own.get("items");
+        let Some(inner) = table(items.unwrap_or(own), root) else { continue };
+        let wrap = |inner: Map<String, Value>| {
+            let inner = Value::Object(inner);
+            with(right, key, if items.is_some() { json!([inner]) } else { inner })
+        };
+        let given = right.get(key).and_then(|own| if items.is_some() { own.get(0) } else { Some(own) });
+        let given = given.and_then(Value::as_object).cloned().unwrap_or_default();
+        let inner_right: Map<String, Value> = defaults(inner).into_iter().chain(given).collect();
+        let path = if items.is_some() { format!("{path}[].") } else { format!("{path}.") };
+        if takes(&wrap(inner_right.clone())) {
+            let mut add = |what, config| add(what, wrap(config));
+            misfits(inner, root, &inner_right, &path, depth, &mut add, &|config| takes(&wrap(config.clone())));
+        }
+    }
 }
 
 fn with(right: &Map<String, Value>, key: &str, value: Value) -> Map<String, Value> {

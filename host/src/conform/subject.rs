@@ -1,12 +1,12 @@
 //! The part under the checks: made, bound, run forward and back by the way of training.
 
 use super::scene::{SAMPLES, Scene, unit};
-use crate::ops::native::Record;
+use crate::ops::native::{Record, is_panic};
 use crate::ops::{
     BoundPart, Given, Moment, OpError, ParamKind, ParamSet, PortIn, TracePort, Traced, host_api, meta_of,
 };
 use crate::plugin::{Component, PluginError};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use std::rc::Rc;
 use stillhouse_plugin::abi::code;
 use stillhouse_plugin::desc::{FieldSite, Kind, ModelSite, Plan, Port, Site};
@@ -46,7 +46,7 @@ impl From<OpError> for Trouble {
 
 impl From<candle_core::Error> for Trouble {
     fn from(error: candle_core::Error) -> Trouble {
-        Trouble::Refused(error.to_string())
+        if is_panic(&error) { Trouble::Panicked(error.to_string()) } else { Trouble::Refused(error.to_string()) }
     }
 }
 
@@ -58,6 +58,9 @@ impl From<PluginError> for Trouble {
         }
     }
 }
+
+/// Frames that a module runs: the state of the second is its own, that of the third was made from one of its own.
+const FRAMES: u64 = 3;
 
 /// A part with its plan.
 pub(super) struct Subject {
@@ -105,13 +108,17 @@ impl Subject {
         }
     }
 
-    /// Every stage and phase.
+    /// Every stage and phase; of a module, training and evaluation, and two frames more.
     pub(super) fn moments(&self) -> Vec<Moment> {
         let none = [String::new()];
         let names = |phases: &[stillhouse_plugin::desc::Phase]| -> Vec<String> {
             if phases.is_empty() { none.to_vec() } else { phases.iter().map(|phase| phase.name.clone()).collect() }
         };
         let mut all = vec![];
+        if self.kind == Kind::Module {
+            let both = |frame| [true, false].map(|training| Moment { frame, training, ..moment() });
+            return (0..FRAMES).flat_map(both).collect();
+        }
         let stages: Vec<(String, Vec<String>)> = match self.plan.stages.is_empty() {
             true => vec![(String::new(), names(&self.plan.phases))],
             false => self.plan.stages.iter().map(|stage| (stage.name.clone(), names(&stage.phases))).collect(),
@@ -127,8 +134,8 @@ impl Subject {
         Ok(self.part.bind(&moment(), &ports.iter().map(TracePort::of).collect::<Vec<_>>())?)
     }
 
-    /// The ports that a run of this phase reads.
-    pub(super) fn read<'p>(&self, at: &Moment, ports: &[PortIn<'p>]) -> Vec<PortIn<'p>> {
+    /// The ports that a run of this phase reads; of a module at a later frame with the state that the frames before gave.
+    pub(super) fn read<'p>(&self, at: &Moment, ports: &[PortIn<'p>]) -> Result<Vec<PortIn<'p>>, Trouble> {
         let own = self.ports();
         let of_phase = |port: &&PortIn<'_>| {
             let phase = own.iter().find(|known| known.name == port.name).and_then(|known| known.phase.as_deref());
@@ -137,18 +144,36 @@ impl Subject {
         let shape_only = |port: &&PortIn<'_>| {
             matches!((self.kind, &*port.name), (Kind::Connector, "to") | (Kind::Module, "replaced"))
         };
-        ports.iter().filter(of_phase).filter(|port| !shape_only(port)).cloned().collect()
+        let mut read: Vec<_> = ports.iter().filter(of_phase).filter(|port| !shape_only(port)).cloned().collect();
+        let own = read.len();
+        for frame in (0..at.frame).filter(|_| self.kind == Kind::Module) {
+            let given = self.part.cross(&Moment { frame, ..at.clone() }, &read)?;
+            let state: Vec<_> = given.state.iter().map(state_port).collect::<candle_core::Result<_>>()?;
+            let (before, after) = (described(&read[own..]), described(&state));
+            if frame > 0 && before != after {
+                let text = format!("gave the state {after} at frame {frame}, {before} at the one before");
+                return Err(Trouble::Refused(text));
+            }
+            read.truncate(own);
+            read.extend(state);
+        }
+        Ok(read)
     }
 
     /// The part on shapes alone.
     pub(super) fn trace(&self, at: &Moment, ports: &[PortIn<'_>]) -> Result<Traced, Trouble> {
-        let shapes: Vec<TracePort> = self.read(at, ports).iter().map(TracePort::of).collect();
-        Ok(self.part.trace(at, &shapes)?)
+        Ok(self.traced(at, ports)??)
+    }
+
+    /// The same, with the part's own error.
+    pub(super) fn traced(&self, at: &Moment, ports: &[PortIn<'_>]) -> Result<Result<Traced, OpError>, Trouble> {
+        let shapes: Vec<TracePort> = self.read(at, ports)?.iter().map(TracePort::of).collect();
+        Ok(self.part.trace(at, &shapes))
     }
 
     /// Forward and back; every result counts.
     pub(super) fn run(&self, at: &Moment, ports: &[PortIn<'_>]) -> Result<Outcome, Trouble> {
-        let ports = self.read(at, ports);
+        let ports = self.read(at, ports)?;
         let mut record = Record::default();
         let given = record.during(|| match self.asked {
             true => self.part.cross(at, &ports),
@@ -206,13 +231,17 @@ pub(super) fn objective(given: &Given) -> candle_core::Result<f64> {
     let mut sum = 0.0;
     for (name, value) in results(given) {
         let products = (value.detach() * weights(&name, &value)?)?;
-        sum += products.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?.into_iter().sum::<f64>();
+        sum += numbers(&products)?.into_iter().sum::<f64>();
     }
     Ok(sum)
 }
 
 /// All values of a tensor.
 pub(super) fn numbers(value: &Tensor) -> candle_core::Result<Vec<f64>> {
+    // candle looks for the first value of a piece of nothing.
+    if value.elem_count() == 0 {
+        return Ok(vec![]);
+    }
     value.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1()
 }
 
@@ -231,6 +260,20 @@ pub(super) fn not_finite(outcome: &Outcome) -> candle_core::Result<Option<String
 /// What a result is called and shaped like, for comparison.
 pub(super) fn shapes(given: &Given) -> Vec<(String, stillhouse_plugin::op::Meta)> {
     results(given).iter().map(|(name, value)| (name.clone(), meta_of(value))).collect()
+}
+
+/// A module's state as an input of the next frame.
+fn state_port<'p>((name, value): &(String, Tensor)) -> candle_core::Result<PortIn<'p>> {
+    let value = value.detach();
+    let value = if value.dtype().is_float() { Var::from_tensor(&value)?.as_tensor().clone() } else { value };
+    Ok(PortIn { name: format!("state.{name}").into(), values: vec![value], frames: 1 })
+}
+
+/// Names and shapes, in one line.
+fn described(ports: &[PortIn<'_>]) -> String {
+    let one =
+        |port: &PortIn<'_>| port.values.iter().map(|value| format!("`{}` {}", port.name, meta_of(value))).collect();
+    ports.iter().map(one).collect::<Vec<String>>().join(", ")
 }
 
 fn moment() -> Moment {

@@ -1,15 +1,18 @@
 //! Own operations of a part beside their composite form.
 
+use super::close::{Allowed, compare};
 use super::kit::{Kit, Seen};
 use super::report::Verdict;
 use super::scene::{Fill, LARGE, Optional, Scene};
-use super::subject::{Outcome, Subject, Trouble, numbers, results};
-use crate::ops::{Manner, Moment, Node, PortIn};
+use super::subject::{Subject, Trouble};
+use super::values::{POINTS, SINGLE};
+use crate::ops::{Manner, Moment, Node, OpError, PortIn};
 use candle_core::DType;
 use std::time::{Duration, Instant};
+use stillhouse_plugin::abi::{ABI_MAJOR, ABI_MINOR, code};
 
-/// Allowed difference of the two forms in `f64`, relative to the largest value.
-const TOLERANCE: f64 = 1e-8;
+/// Allowed difference of the two forms in `f64`.
+const DOUBLE: Allowed = Allowed { by: 1e-8, floor: 1e-6 };
 /// Runs of each form; the fastest counts.
 const RUNS: usize = 5;
 
@@ -18,32 +21,96 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
         return Ok(Verdict::NotApplicable("it reads values, so there is no graph to look at".into()));
     }
     let mut fused = 0;
-    for scene in &kit.scenes {
-        let [own, composite] = both(kit, scene, DType::F64)?;
-        let ports = scene.values(DType::F64, Fill::Random(0))?;
-        for at in own.moments() {
-            fused = fused.max(cost(&own, &at, &ports)?.0);
-            if fused == 0 {
-                continue;
-            }
-            if let Err(trouble) = composite.trace(&at, &ports) {
-                return Ok(Verdict::NotApplicable(format!(
-                    "no composite form, so it runs on the CPU only ({})",
-                    trouble.text()
-                )));
-            }
-            if let Some(wrong) = differing(&own.run(&at, &ports)?, &composite.run(&at, &ports)?)? {
-                return Ok(Verdict::Failed(format!("{}: {wrong}", scene.name)));
+    let (mut with, mut without): (Option<&Scene>, Option<(&Scene, String)>) = (None, None);
+    for scene in kit.scenes.iter().chain(&kit.wide) {
+        for float in [DType::F64, DType::F32] {
+            match forms(kit, scene, float)? {
+                Forms::None => {}
+                Forms::Lacking(why) => without = without.or(Some((scene, why))),
+                Forms::Equal(count) => (fused, with) = (fused.max(count), with.or(Some(scene))),
+                Forms::Differing(wrong) => return Ok(Verdict::Failed(format!("{}: {wrong}", scene.name))),
             }
         }
     }
-    if fused == 0 {
-        return Ok(Verdict::NotApplicable("no operations of its own".into()));
+    match (with, without) {
+        (Some(with), Some((scene, why))) => Ok(Verdict::Failed(format!(
+            "{}: there is a composite form, {}: there is none: {why}",
+            with.name, scene.name
+        ))),
+        (None, Some((_, why))) => {
+            Ok(Verdict::NotApplicable(format!("no composite form, so it runs on the CPU only ({why})")))
+        }
+        (None, None) => Ok(Verdict::NotApplicable("no operations of its own".into())),
+        (Some(_), None) => costs(kit, fused),
     }
+}
+
+/// What one scene shows.
+enum Forms {
+    /// No operation of the part's own.
+    None,
+    /// The part says that there is no composite form.
+    Lacking(String),
+    /// So many, alike.
+    Equal(usize),
+    Differing(String),
+}
+
+fn forms(kit: &Kit<'_>, scene: &Scene, float: DType) -> Result<Forms, Trouble> {
+    let is_single = float == DType::F32;
+    if is_single && scene.is_narrow {
+        return Ok(Forms::None);
+    }
+    let [own, composite] = both(kit, scene, float)?;
+    let mut fused = 0;
+    for at in own.moments() {
+        let mut wrong = None;
+        for point in 0..POINTS {
+            let ports = scene.values(float, Fill::Random(point))?;
+            let count = cost(&own, &at, &ports)?.0;
+            if count == 0 {
+                break;
+            }
+            fused = fused.max(count);
+            if let Err(error) = composite.traced(&at, &ports)? {
+                return match lacks(&error) {
+                    true => Ok(Forms::Lacking(error.to_string())),
+                    false => Err(Trouble::from(error).within(&format!("{}: the composite form", scene.name))),
+                };
+            }
+            let run = composite.run(&at, &ports);
+            let run = run.map_err(|trouble| trouble.within(&format!("{}: the composite form", scene.name)))?;
+            let apart = compare(&own.run(&at, &ports)?, &run, if is_single { SINGLE } else { DOUBLE })?.err();
+            let is_kink = apart.as_ref().is_some_and(|apart| apart.is_gradient);
+            wrong = apart.map(|own| format!("{} differs from the composite form by {:.1e}", own.what, own.error));
+            if !is_kink {
+                break;
+            }
+        }
+        if let Some(wrong) = wrong {
+            return Ok(Forms::Differing(if is_single { format!("{wrong} in `f32`") } else { wrong }));
+        }
+    }
+    Ok(if fused == 0 { Forms::None } else { Forms::Equal(fused) })
+}
+
+/// Whether a composite form is missing by the part's own words, rather than broken: the host does not speak, and nothing failed.
+fn lacks(error: &OpError) -> bool {
+    let of_host = format!("host {ABI_MAJOR}.{ABI_MINOR} has no ");
+    match error {
+        OpError::Part { message, code, .. } => {
+            matches!(*code, code::COMPONENT | code::UNSUPPORTED) && !message.contains(&of_host)
+        }
+        _ => false,
+    }
+}
+
+/// Time and memory of both forms on a large scene.
+fn costs(kit: &Kit<'_>, fused: usize) -> Seen {
     let ports = kit.subject(DType::F32, &kit.scenes[0])?.ports();
     let large = LARGE.iter().filter_map(|family| Scene::new(&ports, family, 64, Optional::Usual));
     let Some(scene) = large.into_iter().find(|scene| kit.takes(scene).is_ok()) else {
-        return Ok(Verdict::Ok(format!("{fused} operations equal their composite form")));
+        return Ok(Verdict::Ok(format!("{fused} equal to their composite form")));
     };
     let [own, composite] = both(kit, &scene, DType::F32)?;
     let ports = scene.values(DType::F32, Fill::Random(0))?;
@@ -89,32 +156,4 @@ fn fastest(subject: &Subject, at: &Moment, ports: &[PortIn<'_>]) -> Result<Durat
         best = best.min(start.elapsed());
     }
     Ok(best)
-}
-
-/// What differs between the two forms.
-fn differing(own: &Outcome, composite: &Outcome) -> Result<Option<String>, Trouble> {
-    let gradients = |outcome: &Outcome| {
-        outcome
-            .gradients
-            .iter()
-            .filter_map(|(name, value)| Some((format!("the gradient of {name}"), value.clone()?)))
-            .collect::<Vec<_>>()
-    };
-    let all = |outcome: &Outcome| results(&outcome.given).into_iter().chain(gradients(outcome)).collect::<Vec<_>>();
-    let (own, composite) = (all(own), all(composite));
-    if own.len() != composite.len() {
-        return Ok(Some("the composite form has other results or gradients".into()));
-    }
-    let mut largest = 1e-6f64;
-    for (_, value) in &composite {
-        largest = numbers(value)?.iter().fold(largest, |most, value| most.max(value.abs()));
-    }
-    for ((name, a), (_, b)) in own.iter().zip(&composite) {
-        let (a, b) = (numbers(a)?, numbers(b)?);
-        let error = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f64::max);
-        if a.len() != b.len() || error.is_nan() || error > TOLERANCE {
-            return Ok(Some(format!("{} differs from the composite form by {error:.1e}", name.trim_end())));
-        }
-    }
-    Ok(None)
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with an evaluation.
 
-use crate::ops::OpError;
+use crate::ops::{OpError, native};
 use crate::plugin::PluginError;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,7 @@ impl EvalError {
             EvalError::NoMap(_) => Some("name it, or work in a folder below which `tests/golden/map.toml` lies".into()),
             EvalError::Plugin(error) => error.hint(),
             EvalError::Part(error) if error.is_panic() => Some("this is a mistake of the plugin".into()),
+            EvalError::Candle(error) if native::is_panic(error) => Some("this is a mistake of the plugin".into()),
             _ => None,
         }
     }

@@ -61,8 +61,12 @@ impl OpError {
         }
     }
 
-    /// True when the part panicked.
+    /// True when the part, or an operation of its own, panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self, OpError::Part { code: code::PANIC, .. })
+        match self {
+            OpError::Part { code, .. } => *code == code::PANIC,
+            OpError::Candle(error) => super::native::is_panic(error),
+            OpError::Result { .. } => false,
+        }
     }
 }

@@ -1,31 +1,35 @@
 //! A plugin's own operation as one node of the tape.
 
-use super::native::{GradSlots, ManyOp, packed_custom_op};
+use super::native::{Failure, GradSlots, ManyOp, Outcome, is_panic, packed_custom_op};
 use super::session::{Session, Value};
 use super::trace::Node;
 use crate::plugin::last_words;
 use candle_core::Tensor;
 use std::sync::Arc;
 use stillhouse_plugin::abi::abi_stable::std_types::{RSlice, RSliceMut};
-use stillhouse_plugin::abi::{FusedBox, View, ViewMut, code};
+use stillhouse_plugin::abi::{AbiError, FusedBox, View, ViewMut, code};
 use stillhouse_plugin::op::{DType, Meta};
 
 /// Runs or traces the operation.
 pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox) -> Value {
     let metas: Option<Vec<Meta>> = values.iter().map(|value| session.meta(value)).collect();
     let Some(metas) = metas else { return Value::Poisoned };
-    let fail = |message: String| {
-        session.fail(code::OPERATION, format!("fused operation `{name}`: {message}"));
+    let fail_as = |code: u32, message: &str| {
+        session.fail(code, format!("fused operation `{name}`: {message}"));
         Value::Poisoned
     };
-    let Some(first) = metas.first() else { return fail("takes one input or more".into()) };
+    let fail = |message: &str| fail_as(code::OPERATION, message);
+    let Some(first) = metas.first() else { return fail("takes one input or more") };
     if !first.dtype.is_float() || metas.iter().any(|meta| meta.dtype != first.dtype) {
-        return fail("inputs must have one float type".into());
+        return fail("inputs must have one float type");
     }
     let shapes: Vec<RSlice<'_, usize>> = metas.iter().map(|meta| RSlice::from_slice(&meta.shape)).collect();
     let shape = match op.infer(RSlice::from_slice(&shapes)).into_result() {
         Ok(shape) => shape.into_vec(),
-        Err(error) => return fail(error.message.into_string()),
+        Err(error) => {
+            let Failure { message, is_panic } = failure(name, error);
+            return fail_as(code_of(is_panic), &message);
+        }
     };
     if let Some(trace) = &session.trace {
         let inputs =
@@ -43,7 +47,7 @@ pub(super) fn run(session: &Session, name: &str, values: &[Value], op: FusedBox)
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             let said = format!("`{owner}`: fused operation `{name}`: ");
-            fail(line.strip_prefix(&said).unwrap_or(line).to_owned())
+            fail_as(code_of(is_panic(&error)), line.strip_prefix(&said).unwrap_or(line))
         }
     }
 }
@@ -65,8 +69,17 @@ impl std::fmt::Debug for FusedOp {
     }
 }
 
-/// What happened, without the operation's name, which the caller adds.
-type Outcome = Result<(), String>;
+/// A panic keeps its code; what else an operation says is the failure of an operation.
+fn code_of(is_panic: bool) -> u32 {
+    if is_panic { code::PANIC } else { code::OPERATION }
+}
+
+/// What an operation said; its name, which stands before it, is not said again.
+fn failure(name: &str, error: AbiError) -> Failure {
+    let message = error.message.as_str();
+    let message = message.strip_prefix(&format!("`{name}` ")).unwrap_or(message).to_owned();
+    Failure { message, is_panic: error.code == code::PANIC }
+}
 
 fn view<'a, T>(values: &[T], shape: &'a [usize], dtype: DType) -> View<'a> {
     View::of(values.as_ptr().cast(), shape, dtype as u32)
@@ -90,7 +103,7 @@ impl FusedOp {
         let views: Vec<View<'_>> = ins.iter().zip(shapes).map(|(values, shape)| view(values, shape, dtype)).collect();
         let out = view_mut(Some(out), &self.shape, dtype);
         let result = self.in_plugin(|| self.op.forward(RSlice::from_slice(&views), out).into_result());
-        result.map_err(|error| self.told("", error.message.as_str()))
+        result.map_err(|error| self.told("", error))
     }
 
     fn backward<T>(&self, call: Past<'_, T>, grads: &mut GradSlots<'_, T>, dtype: DType) -> Outcome {
@@ -101,7 +114,7 @@ impl FusedOp {
         let (out, grad) = (view(out, &self.shape, dtype), view(grad, &self.shape, dtype));
         let wanted = RSliceMut::from_mut_slice(&mut wanted);
         let result = self.in_plugin(|| self.op.backward(RSlice::from_slice(&views), out, grad, wanted).into_result());
-        result.map_err(|error| self.told(", on the way back", error.message.as_str()))
+        result.map_err(|error| self.told(", on the way back", error))
     }
 
     /// A call whose last words name the operation.
@@ -110,10 +123,9 @@ impl FusedOp {
         last_words::within(who, call)
     }
 
-    /// What it said; the name, which stands before it, is not said again.
-    fn told(&self, way: &str, message: &str) -> String {
-        let message = message.strip_prefix(&format!("`{}` ", self.name)).unwrap_or(message);
-        format!("fused operation `{}`{way}: {message}", self.name)
+    fn told(&self, way: &str, error: AbiError) -> Failure {
+        let own = failure(&self.name, error);
+        Failure { message: format!("fused operation `{}`{way}: {own}", self.name), ..own }
     }
 }
 

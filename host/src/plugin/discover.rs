@@ -24,7 +24,7 @@ struct Discovery<'a> {
     registry: Registry,
     /// Files that were looked at, by their real path.
     files: HashSet<PathBuf>,
-    /// Plugins that were found, by their content.
+    /// Plugins that were taken or shadowed, by their content.
     contents: HashMap<String, String>,
 }
 
@@ -82,10 +82,10 @@ impl Discovery<'_> {
         if let Some(first) = self.contents.get(&sha256) {
             return Ok(Fate::Same(first.clone()));
         }
-        self.contents.insert(sha256.clone(), verified.name.clone());
         if let Some(first) = self.registry.plugins.iter().find(|plugin| plugin.name == verified.name) {
             let by = Arc::clone(first);
             let Verified { name, version, .. } = verified;
+            self.contents.insert(sha256, name.clone());
             self.registry.shadowed.push(Shadowed { name: name.clone(), version, path: path.to_owned(), by });
             return Ok(Fate::Shadowed(name));
         }
@@ -97,7 +97,9 @@ impl Discovery<'_> {
             return Err(PluginError::NotLocked { path, plugin: verified.name, locked, got });
         }
         let name = verified.name.clone();
-        self.load(path, verified, sha256)?;
+        self.load(path, verified, sha256.clone())?;
+        // Not before: the same bytes may be of use in another place, where what they need is found.
+        self.contents.insert(sha256, name.clone());
         Ok(Fate::Taken(name))
     }
 

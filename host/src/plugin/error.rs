@@ -132,6 +132,16 @@ pub enum PluginError {
         /// The file.
         got: Box<Pinned>,
     },
+    /// An installed plugin in whose place another one would be put.
+    #[error("plugin `{plugin}` cannot be installed: `{}` is plugin `{got}`, not an earlier `{plugin}`", path.display())]
+    Occupied {
+        /// The file that is there.
+        path: PathBuf,
+        /// The plugin that was to be installed.
+        plugin: String,
+        /// The one that is there.
+        got: String,
+    },
     /// The system cannot open the library.
     #[error("plugin `{plugin}` cannot be opened: {cause}")]
     Open {
@@ -281,6 +291,9 @@ impl PluginError {
             Self::Aborts { .. } => "build it with `panic = \"unwind\"`, or allow it with `--allow-abort`".into(),
             Self::Open { cause, .. } if cause.contains("failed to map segment") => {
                 "its file system may be mounted with `noexec`; put it elsewhere".into()
+            }
+            Self::Occupied { got, .. } => {
+                format!("give the file another name, or take the other away with `stillhouse plugin remove {got}`")
             }
             Self::Changed { .. } => "install it again with `stillhouse plugin install`".into(),
             Self::Layout { .. } => "build it with the `stillhouse-plugin` that belongs to this host".into(),

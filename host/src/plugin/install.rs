@@ -3,6 +3,7 @@
 use super::error::PluginError;
 use super::find::{is_library_name, unreadable};
 use super::note;
+use super::registry::same_name;
 use super::verify::{Verified, verify};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs::{self, File};
@@ -22,11 +23,11 @@ pub struct Installed {
 
 /// Verifies a plugin file and copies it to `folder`, which is made where it is absent.
 ///
-/// A file of that name is replaced as a whole: hosts that have it open keep the old one, and nobody ever sees half of the new
+/// A file of that name that is the same plugin is replaced as a whole: hosts that have it open keep the old one, and nobody ever sees half of the new
 /// one. A file that is not named like a library gets the name of its plugin. The copy's hash is noted beside it.
 ///
 /// # Errors
-/// The file is no plugin for this host, or cannot be copied.
+/// The file is no plugin for this host, another plugin has its place, or it cannot be copied.
 pub fn install(file: &Path, folder: &Path, allow_abort: bool) -> Result<Installed, PluginError> {
     let verified = verify(file, allow_abort)?;
     let own = format!("{DLL_PREFIX}{}{DLL_SUFFIX}", verified.name.replace('-', "_"));
@@ -35,12 +36,27 @@ pub fn install(file: &Path, folder: &Path, allow_abort: bool) -> Result<Installe
     // Its extension is no library's, so that a search passes it over.
     let unfinished = folder.join(format!("{}.{}.unfinished", name.to_string_lossy(), std::process::id()));
     let target = folder.join(name);
+    if let Some(got) = occupant(&target).filter(|got| !same_name(got, &verified.name)) {
+        return Err(PluginError::Occupied { path: target, plugin: verified.name, got });
+    }
     let sha256 = place(file, &unfinished, &target).map_err(|error| {
         // The error of the copy is the one to tell.
         let _ = fs::remove_file(&unfinished);
         unreadable(&target, &error)
     })?;
     Ok(Installed { path: target, verified, sha256 })
+}
+
+/// The plugin that is there, of this interface or another. One that is not the file which was installed there is none: to install again is how
+/// that is mended.
+fn occupant(target: &Path) -> Option<String> {
+    let name = match verify(target, true) {
+        Ok(verified) => verified.name,
+        Err(PluginError::Version { plugin, .. }) => plugin,
+        Err(_) => return None,
+    };
+    let is_installed = note::read(target).is_none_or(|noted| note::hash(target).is_ok_and(|got| got == noted));
+    is_installed.then_some(name)
 }
 
 fn place(file: &Path, unfinished: &Path, target: &Path) -> io::Result<String> {

@@ -3,7 +3,7 @@
 use crate::data::DataError;
 use crate::exec::NetworkError;
 use crate::model::WeightsError;
-use crate::ops::OpError;
+use crate::ops::{OpError, native};
 use std::io::ErrorKind::StorageFull;
 use std::rc::Rc;
 
@@ -138,10 +138,17 @@ impl TrainError {
                 ROOM.map(str::to_owned)
             }
             TrainError::Weights(error) => error.hint(),
-            TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) if error.is_panic() => {
-                Some("this is a mistake of the plugin; the last checkpoint is intact".into())
-            }
+            _ if self.is_panic() => Some("this is a mistake of the plugin; the last checkpoint is intact".into()),
             _ => None,
+        }
+    }
+
+    /// Whether a part, or an operation of its own, panicked.
+    fn is_panic(&self) -> bool {
+        match self {
+            TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) => error.is_panic(),
+            TrainError::Candle(error) | TrainError::Network(NetworkError::Candle(error)) => native::is_panic(error),
+            _ => false,
         }
     }
 

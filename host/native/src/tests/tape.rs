@@ -13,7 +13,7 @@ macro_rules! weighted {
     ($forward:ident, $backward:ident, $type:ty) => {
         fn $forward(&self, ins: &[&[$type]], shapes: &[&[usize]], out: &mut [$type]) -> Outcome {
             if shapes.iter().any(|dims| dims.len() > 3) {
-                return Err("too many dims".to_owned());
+                return Err("too many dims".to_owned().into());
             }
             for (index, x) in ins.iter().enumerate() {
                 out[0] += (index + 1) as $type * x.iter().map(|x| x * x).sum::<$type>();

@@ -122,9 +122,9 @@ impl Distiller for TemplateName {
             return Err(Error::new(format!("`{}` ran before it was bound", Self::NAME)));
         };
         let mapped = map.forward(cx, &x.one("student")?); // [N, D']
-        let teacher = x.one("teacher")?; // [N, D']
+        let teacher = x.one("teacher")?.detach(); // [N, D']
         same_shape(Self::NAME, &mapped, &teacher)?;
-        let (ours, theirs) = (x.one("student_logits")?, x.one("teacher_logits")?); // [N, C]
+        let (ours, theirs) = (x.one("student_logits")?, x.one("teacher_logits")?.detach()); // [N, C]
         same_shape(Self::NAME, &ours, &theirs)?;
         ensure!(!ours.dims()?.contains(&0), "`{}` got an empty batch", Self::NAME);
         let soft = |logits: Tensor| (logits / self.config.temperature).softmax(-1); // [N, C]

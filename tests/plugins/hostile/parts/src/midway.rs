@@ -16,7 +16,9 @@ pub(crate) enum How {
     Worker,
     /// The same, with a value whose destructor panics.
     WorkerBomb,
-    /// Panics on the way forward of an operation of its own.
+    /// Panics when an operation of its own is asked for its shape.
+    Shape,
+    /// Panics on the way forward of one.
     Forward,
     /// Panics on the way back.
     Backward,
@@ -66,18 +68,17 @@ impl Drop for Bomb {
     }
 }
 
-/// The sum, which panics on one of its ways.
-struct Breaks {
-    forward: bool,
-}
+/// The sum, which panics where it is told.
+struct Breaks(How);
 
 impl FusedOp for Breaks {
     const NAME: &'static str = "breaks";
     fn shape(&self, _: &[&[usize]]) -> Result<Vec<usize>> {
+        assert!(!matches!(self.0, How::Shape), "boom in its shape");
         Ok(vec![])
     }
     fn forward<T: Float>(&self, inputs: &[Slice<'_, T>], output: &mut [T]) -> Result<()> {
-        assert!(!self.forward, "boom on the way forward");
+        assert!(!matches!(self.0, How::Forward), "boom on the way forward");
         output[0] = inputs[0].values.iter().copied().sum();
         Ok(())
     }
@@ -111,8 +112,7 @@ impl Loss for Midway {
                     std::panic::panic_any(Bomb);
                 }
             })?,
-            How::Forward => return cx.fused(Breaks { forward: true }, &[&student]),
-            How::Backward => return cx.fused(Breaks { forward: false }, &[&student]),
+            how @ (How::Shape | How::Forward | How::Backward) => return cx.fused(Breaks(how), &[&student]),
             How::Nan => return Ok(student.mean_all() * f64::NAN),
             How::Exit => std::process::exit(86),
             How::Abort => std::process::abort(),

@@ -1,7 +1,9 @@
 //! Components that would train, and each breaks one rule that a host relies on and in nothing else.
 
 mod hidden;
+mod modules;
 mod operations;
+mod reach;
 mod settings;
 mod values;
 

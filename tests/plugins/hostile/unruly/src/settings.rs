@@ -114,3 +114,89 @@ impl Loss for NeedsScale {
 }
 
 register!(loss NeedsScale);
+
+/// Settings of [`TakesInner`].
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TakesInnerConfig {
+    /// A table.
+    #[serde(default)]
+    inner: Closed,
+    /// One that may be absent.
+    #[serde(default)]
+    other: Option<Closed>,
+}
+
+/// A closed table.
+#[derive(serde::Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Closed {
+    /// Above 0, as nobody checks.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    scale: f64,
+}
+
+impl Default for Closed {
+    fn default() -> Closed {
+        Closed { scale: 1.0 }
+    }
+}
+
+/// A distance with a scale that lies in a table.
+pub(crate) struct TakesInner(TakesInnerConfig);
+
+impl Component for TakesInner {
+    type Config = TakesInnerConfig;
+    const NAME: &'static str = "takes_inner";
+    const DOC: &'static str = "Takes a scale in a table that its schema does not allow";
+    fn new(config: TakesInnerConfig) -> Result<Self> {
+        Ok(TakesInner(config))
+    }
+    fn ports() -> Vec<Port> {
+        vec![Port::student().or("logits"), Port::teacher().or("logits")]
+    }
+}
+
+impl Loss for TakesInner {
+    fn forward(&self, _: &Cx, x: &Inputs) -> Result<Tensor> {
+        let (student, teacher) = pair(Self::NAME, x)?;
+        let other = self.0.other.as_ref().map_or(1.0, |other| other.scale);
+        Ok((student - teacher).square().mean_all() * (self.0.inner.scale * other))
+    }
+}
+
+register!(loss TakesInner);
+
+/// Settings of [`OtherDefault`].
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OtherDefaultConfig {
+    /// Factor, any.
+    #[serde(default)]
+    #[schemars(extend("default" = 2.0))]
+    scale: Option<f64>,
+}
+
+/// A scaled distance, whose factor is another one than its schema says.
+pub(crate) struct OtherDefault(OtherDefaultConfig);
+
+impl Component for OtherDefault {
+    type Config = OtherDefaultConfig;
+    const NAME: &'static str = "other_default";
+    const DOC: &'static str = "Works with another default than its schema says";
+    fn new(config: OtherDefaultConfig) -> Result<Self> {
+        Ok(OtherDefault(config))
+    }
+    fn ports() -> Vec<Port> {
+        vec![Port::student().or("logits"), Port::teacher().or("logits")]
+    }
+}
+
+impl Loss for OtherDefault {
+    fn forward(&self, _: &Cx, x: &Inputs) -> Result<Tensor> {
+        let (student, teacher) = pair(Self::NAME, x)?;
+        Ok((student - teacher).square().mean_all() * self.0.scale.unwrap_or(1.0))
+    }
+}
+
+register!(loss OtherDefault);

@@ -34,11 +34,3 @@ loss!(InfiniteAtZero, "infinite_at_zero", "Takes a root without a bound below", 
     let (student, teacher) = pair("infinite_at_zero", x)?;
     Ok((student - teacher).square().sum(&[1]).sqrt().mean_all())
 });
-
-loss!(ForTheTeacher, "for_the_teacher", "Holds the student and pulls the teacher", |_cx, x| {
-    let (student, teacher) = (x.one("student")?, x.one("teacher")?);
-    same_shape("for_the_teacher", &student, &teacher)?;
-    let dims = student.dims()?;
-    ensure!(dims.len() == 2 && !dims.contains(&0), "`for_the_teacher` wants logits [N, C], got {dims:?}");
-    Ok((student.detach() - teacher).square().mean_all())
-});
