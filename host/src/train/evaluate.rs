@@ -157,7 +157,7 @@ fn predicted(
 
 /// Batches that have a sample.
 fn readable(samples: &Samples, spec: LoaderSpec) -> Result<impl Iterator<Item = Result<Batch, DataError>>, DataError> {
-    Ok(Loader::new(samples, spec)?.filter(|served| served.as_ref().map_or(true, |batch| batch.len() > 0)))
+    Ok(Loader::new(samples, spec)?.filter(|served| served.as_ref().map_or(true, |batch| !batch.is_empty())))
 }
 
 fn check_seen(seen: usize, samples: &Samples) -> Result<(), DataError> {

@@ -241,5 +241,5 @@ impl Drop for Scratch {
 
 /// The first batch of which a sample can be read.
 fn first(mut batches: Loader) -> Option<Result<Batch, DataError>> {
-    batches.find(|served| served.as_ref().map_or(true, |batch| batch.len() > 0))
+    batches.find(|served| served.as_ref().map_or(true, |batch| !batch.is_empty()))
 }
