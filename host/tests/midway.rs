@@ -87,11 +87,16 @@ fn failure_on_the_way_back_says_operation_term_and_step() {
     );
     assert!(ran.code == Some(1) && said.starts_with(&wanted), "{said}");
     let notes = format!(
-        "\n  at step {STEP} of stage `distil`\n  the last checkpoint is in runs/a/seed-0; go on with `--resume`\n\n\
-         hint: this is a mistake of the plugin; the last checkpoint is intact\n"
+        "\n  at step {STEP} of stage `distil`\n  in term `bad` (`midway`)\n  port `student`: [32, 10] f32, largest magnitude "
     );
-    assert!(said.ends_with(&notes), "{said}");
+    let end = "\n  the last checkpoint is in runs/a/seed-0; go on with `--resume`\n\n\
+               hint: this is a mistake of the plugin; the last checkpoint is intact\n";
+    assert!(said.contains(&notes) && said.ends_with(end), "{said}");
     goes_on(&lab);
+    let (lab, ran) = fails("backward", &["--dump-inputs"]);
+    let case = format!("runs/a/seed-0/inputs/bad-distil-step-{STEP}.json");
+    assert!(ran.err.contains(&format!("  its inputs are in {case}; ")), "{}", ran.err);
+    assert!(lab.path().join(case).exists());
 }
 
 #[test]

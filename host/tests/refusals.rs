@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use support::lab::{DIGITS, DISTIL, Lab, plugin};
-use support::{copied, hostile};
+use support::{copied, hostile, written};
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions change");
@@ -54,6 +54,83 @@ fn plugin_on_a_file_system_without_execution_is_refused() {
     let wanted = "refused: plugin `hostile-parts` cannot be opened: dlopen failed: DIR/mount/libparts.so: failed to map segment from \
                   shared object\n  hint: its file system may be mounted with `noexec`; put it elsewhere\n";
     assert!(text.contains(wanted), "{text}");
+}
+
+/// Each in one line, and none of them keeps the command from the others.
+#[test]
+fn files_that_are_no_plugins_are_refused_by_name() {
+    let none: [&Path; 0] = [];
+    let lab = Lab::with(none);
+    let folder = lab.path().join("own");
+    fs::create_dir_all(folder.join("libdir.so")).expect("made");
+    let whole = fs::read(hostile("parts")).expect("read");
+    let mut other = whole.clone();
+    other[18] = if cfg!(target_arch = "x86_64") { 183 } else { 62 };
+    for (name, bytes) in
+        [("empty", &b""[..]), ("words", b"hello, world, how are you"), ("cut", &whole[..4096]), ("other", &other)]
+    {
+        written(&folder, name, bytes);
+    }
+    for name in ["plain", "undefined", "signature", "forked", "major", "parts"] {
+        copied(name, &folder, name);
+    }
+    let machine = std::env::consts::ARCH;
+    let elsewhere = if machine == "x86_64" { "aarch64" } else { "x86_64" };
+    let said = lab.ask(&["plugins", "own"]);
+    let out = said.out.replace(lab.path().to_str().unwrap_or_default(), "DIR");
+    for wanted in [
+        "`own/libempty.so` is not a shared library: it is empty".to_owned(),
+        "`own/libwords.so` is not a shared library: it is text that begins with \"hello, world, ho\"".to_owned(),
+        format!("`own/libcut.so` is cut off: its headers describe {} bytes, the file has 4096", whole.len()),
+        format!("`own/libother.so` is built for {elsewhere}, this host runs on {machine} linux"),
+        "`own/libplain.so` is not a plugin; was `export_plugin!` forgotten?".to_owned(),
+        "plugin `hostile-undefined` cannot be opened: dlopen failed: DIR/own/libundefined.so: undefined symbol: \
+         stillhouse_symbol_that_nobody_has"
+            .to_owned(),
+        "plugin `hostile-signature` was built against another interface: create > param_2: expected RStr<'a>, found f64: \
+         `own/libsignature.so`"
+            .to_owned(),
+        "plugin `hostile-forked` was built against another interface: the module: expected 2 fields, found 3: \
+         `own/libforked.so`"
+            .to_owned(),
+    ] {
+        assert!(out.contains(&format!("refused: {wanted}\n")), "no {wanted:?} in {out}");
+    }
+    assert!(
+        out.contains("plugin `hostile-major` speaks version 99.7 of the plugin interface, this host speaks 1.0"),
+        "{out}"
+    );
+    assert!(out.contains("hostile-parts"), "the sound one is there: {out}");
+    // Named one by one, folders and what is not there are told, too.
+    for (name, wanted) in [
+        ("own/libdir.so", "`own/libdir.so` is a folder, not a library"),
+        ("own/libnobody.so", "`own/libnobody.so` does not exist"),
+    ] {
+        let said = lab.ask(&["plugin", "check", name]);
+        assert!(
+            said.code != Some(0) && said.err.starts_with(&format!("error: {wanted}\n")),
+            "{}{}",
+            said.out,
+            said.err
+        );
+    }
+}
+
+#[test]
+fn part_that_two_plugins_offer_is_told_with_both_files() {
+    let lab = Lab::with([plugin("stillhouse-basics"), hostile("parts"), hostile("twin")]);
+    let body = |part: &str| {
+        let terms = "terms.task = { use = \"cross_entropy\" }\nterms.bad = { use = \"PART\", weight = 0.01 }\n";
+        format!("{DIGITS}{DISTIL}{terms}").replace("PART", part)
+    };
+    let (message, hint) = lab.refusal(&body("twin"));
+    assert!(
+        message.starts_with("2 plugins offer the loss `twin`: `hostile-parts` (`")
+            && message.contains("`hostile-twin` (`"),
+        "{message}"
+    );
+    assert_eq!(hint, "write `hostile-parts::twin` or `hostile-twin::twin`");
+    assert!(lab.check(&body("hostile-twin::twin")).iter().all(|one| one["severity"] != "error"));
 }
 
 #[test]

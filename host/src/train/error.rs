@@ -36,6 +36,8 @@ pub enum TrainError {
         stage: Box<str>,
         /// Update.
         step: u64,
+        /// What the part read, where that is known.
+        inputs: Box<[String]>,
     },
     /// A term is not a number any more.
     #[error("term `{term}` (`{part}`) is {value} at step {step} of stage `{stage}`")]
@@ -157,8 +159,9 @@ impl TrainError {
         match self {
             TrainError::NotFinite { inputs, .. } | TrainError::GradientNotFinite { inputs, .. } => inputs.to_vec(),
             TrainError::Part(error) | TrainError::Network(NetworkError::Part(error)) => error.notes(),
-            TrainError::Step { stage, step, error } => {
-                std::iter::once(format!("at step {step} of stage `{stage}`")).chain(error.notes()).collect()
+            TrainError::Step { stage, step, error, inputs } => {
+                let place = std::iter::once(format!("at step {step} of stage `{stage}`"));
+                place.chain(inputs.iter().cloned()).chain(error.notes()).collect()
             }
             TrainError::TooManySkipped(limit, last) => {
                 [vec![format!("{limit} such steps were skipped before, as many as `nonfinite` allows")], last.notes()]
@@ -174,7 +177,7 @@ impl TrainError {
     pub(super) fn in_step(self, stage: &str, step: u64) -> TrainError {
         match &self {
             TrainError::Candle(_) | TrainError::Network(_) | TrainError::Part(_) if self.notes().is_empty() => {
-                TrainError::Step { error: Box::new(self), stage: stage.into(), step }
+                TrainError::Step { error: Box::new(self), stage: stage.into(), step, inputs: Box::default() }
             }
             _ => self,
         }

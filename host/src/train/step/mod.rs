@@ -241,13 +241,15 @@ impl<'a> Stepper<'a> {
         }
         if norms {
             for (term, value) in terms.iter().zip(&mut report.terms[first..]) {
-                let gradients = self.gradients(phase, &walk, std::slice::from_ref(term), cache, false)?;
+                let gradients = self.gradients(phase, &walk, std::slice::from_ref(term), cache, false);
+                let gradients = gradients.map_err(|error| self.way_back(error, phase, fields, moment))?;
                 value.gradient_norm = Some(optim::norm(gradients.values())?);
             }
         }
         let renewed = into_model && update || index + 1 == self.stage.phases.len();
-        let gradients = self.gradients(phase, &walk, &terms, cache, renewed)?;
+        let gradients = self.gradients(phase, &walk, &terms, cache, renewed);
         drop((walk, terms));
+        let gradients = gradients.map_err(|error| self.way_back(error, phase, fields, moment))?;
         if let Some(parameter) = optim::first_not_finite(&gradients)? {
             cache.clear();
             return Err(self.steep(phase, fields, moment, parameter));
