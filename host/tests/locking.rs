@@ -1,4 +1,5 @@
-//! Lock files, by the real binary: what was locked runs, and what is another file is refused before any of its code runs.
+//! Lock files, by the real binary: what was locked runs, another file of a locked plugin is refused before any of its code runs, and a
+//! plugin that was not locked when it is used.
 #![allow(missing_docs)]
 
 mod support;
