@@ -53,8 +53,8 @@ fn signal_ends_a_run_within_an_epoch_and_it_goes_on_to_the_same_end() {
         let name = format!("cut{signal}");
         lab.manifest(&name, &body());
         let mut more: &[&str] = &[];
-        // Early, in the first stage, in the second: after shares of the time that the whole run took.
-        for share in [0.02, 0.25, 0.25] {
+        // Early, and later: after shares of the time that the whole run took, which another may need a third of.
+        for share in [0.02, 0.15, 0.15] {
             let child = begun(&lab, &name, more);
             std::thread::sleep(lasts.mul_f64(share));
             send(&child, signal);
