@@ -7,31 +7,42 @@ mod support;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::lab::{DIGITS, DISTIL, Lab};
+use support::hostile;
+use support::lab::{DIGITS, DISTIL, Lab, plugin};
 
-/// Epochs of seconds, so that a signal comes within one.
+/// Steps of an epoch: whole batches of 32 of nine tenths of 1,797 digits.
+const EPOCH: u64 = 50;
+
+/// Steps of a stage in which it looks for its file.
+const STEPS: [u64; 3] = [5, 60, 100];
+
 fn body() -> String {
+    let gate = format!("terms.gate = {{ use = \"gate\", steps = {STEPS:?}, file = \"gate\", weight = 0.01 }}\n");
     let terms = "terms.task = { use = \"cross_entropy\" }\nterms.kd = { use = \"kd\" }\n";
-    let slow = format!("{DIGITS}\n{DISTIL}\n{terms}").replace("hidden = [16]", "hidden = [16, 16]");
-    slow.replace("batch = 32", "batch = 1").replace("split =", "limit = 1200\nsplit =").replace("lr = 0.1", "lr = 0.01")
+    format!("{DIGITS}{gate}{DISTIL}{terms}{gate}")
 }
 
-fn begun(lab: &Lab, name: &str, more: &[&str]) -> Child {
+fn lab() -> Lab {
+    Lab::with([plugin("stillhouse-basics"), plugin("stillhouse-kd"), hostile("parts")])
+}
+
+/// Begins or goes on; the next of [`STEPS`] does as the file says.
+fn begun(lab: &Lab, name: &str, more: &[&str], file: &str) -> Child {
+    std::fs::write(lab.path().join("gate"), file).expect("written");
     let file = format!("{name}.toml");
     let mut command = lab.command(&[&["run", "--quiet", &file], more].concat());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let log = lab.seed_folder(name, 0).join("metrics.jsonl");
-    let start = Instant::now();
-    while std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
-        assert!(child.try_wait().expect("can be asked").is_none() && start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
-fn send(child: &Child, signal: &str) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("`kill` runs");
-    assert!(sent.success());
+/// The same, and gives the process when it waits there.
+fn held(lab: &Lab, name: &str, more: &[&str]) -> Child {
+    let (mut child, waits, start) = (begun(lab, name, more, ""), lab.path().join("waits"), Instant::now());
+    while !waits.exists() {
+        assert!(child.try_wait().expect("can be asked").is_none() && start.elapsed() < Duration::from_secs(300));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::fs::remove_file(waits).expect("it waits");
+    child
 }
 
 /// Exit code, and the lines that the process said.
@@ -45,32 +56,21 @@ fn end(mut child: Child) -> (Option<i32>, Vec<String>) {
 
 #[test]
 fn signal_ends_a_run_within_an_epoch_and_it_goes_on_to_the_same_end() {
-    let lab = Lab::new();
-    let started = Instant::now();
+    let lab = lab();
     let whole = lab.run("whole", &body());
-    let lasts = started.elapsed();
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
-        let name = format!("cut{signal}");
+    for signal in [2, 15] {
+        let name = format!("cut-{signal}");
         lab.manifest(&name, &body());
         let mut more: &[&str] = &[];
-        // Early, and later: after shares of the time that the whole run took, which another may need a third of.
-        for share in [0.02, 0.15, 0.15] {
-            let child = begun(&lab, &name, more);
-            std::thread::sleep(lasts.mul_f64(share));
-            send(&child, signal);
-            let (ended, lines) = end(child);
-            let last = lines.last().expect("a line");
-            assert_eq!(ended, Some(code), "{lines:?}");
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            let numbers =
-                last.strip_prefix("stopped at stage ").and_then(|rest| rest.strip_suffix("; go on with --resume"));
-            let parts: Vec<&str> = numbers.unwrap_or_else(|| panic!("{last}")).split(", ").collect();
-            assert!(["teacher", "distil"].contains(&parts[0]), "{last}");
-            let number = |at: usize, word: &str| parts[at].strip_prefix(word).and_then(|rest| rest.parse::<u64>().ok());
-            let (epoch, step) = (number(1, "epoch ").expect("a number"), number(2, "step ").expect("a number"));
-            assert!(epoch >= 1 && step >= 1, "{last}");
-            assert!(!lab.checkpoints(&name, 0).is_empty());
-            more = &["--resume"];
+        for stage in ["teacher", "distil"] {
+            for step in STEPS {
+                let (ended, lines) = end(begun(&lab, &name, more, &signal.to_string()));
+                let (epoch, done) = (step / EPOCH + 1, step + 1);
+                let last = format!("stopped at stage {stage}, epoch {epoch}, step {done}; go on with --resume");
+                assert_eq!((ended, lines), (Some(128 + signal), vec![last]));
+                assert!(!lab.checkpoints(&name, 0).is_empty());
+                more = &["--resume"];
+            }
         }
         let resumed = lab.run_with(&name, &body(), &["--resume"]);
         assert_eq!(resumed.table()["rows"], whole.table()["rows"]);
@@ -80,27 +80,23 @@ fn signal_ends_a_run_within_an_epoch_and_it_goes_on_to_the_same_end() {
 
 #[test]
 fn second_signal_ends_a_run_at_once() {
-    let lab = Lab::new();
-    // One update of many batches: the first signal waits for its end.
-    let long =
-        body().replace("epochs = 3\nbatch = 1\noptimizer", "epochs = 400\nbatch = 1\naccumulate = 1000\noptimizer");
-    lab.manifest("long", &long.replace("limit = 1200", "limit = 1200\naugment = [{ noise = 0.1 }]"));
-    let child = begun(&lab, "long", &[]);
-    send(&child, "-INT");
-    send(&child, "-INT");
-    let start = Instant::now();
-    let (code, lines) = end(child);
-    // Either the second found the first one waiting, or the update ended between the two.
-    assert_eq!(code, Some(130), "{lines:?}");
-    assert!(start.elapsed() < Duration::from_secs(5));
-    assert!(lines.is_empty() || lines[0].starts_with("stopped at stage teacher"), "{lines:?}");
+    let lab = lab();
+    lab.manifest("long", &body());
+    let mut child = held(&lab, "long", &[]);
+    // The first one waits for the end of a step, which does not come. Two that arrive at once are one to the process.
+    while child.try_wait().expect("can be asked").is_none() {
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("`kill` runs");
+        assert!(sent.success());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(end(child), (Some(130), vec![]));
 }
 
 #[test]
 fn folder_in_which_a_process_runs_is_not_taken_by_another() {
-    let lab = Lab::new();
-    lab.manifest("a", &body().replace("epochs = ", "epochs = 100"));
-    let mut child = begun(&lab, "a", &[]);
+    let lab = lab();
+    lab.manifest("a", &body());
+    let mut child = held(&lab, "a", &[]);
     for more in [&[][..], &["--resume"]] {
         let other = lab.ask(&[&["run", "--quiet", "a.toml"], more].concat());
         assert_eq!(other.code, Some(1), "{}", other.err);
@@ -118,12 +114,9 @@ fn folder_in_which_a_process_runs_is_not_taken_by_another() {
     }
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    let mut resumed = begun(&lab, "a", &["--resume"]);
-    let start = Instant::now();
-    while std::fs::read_to_string(lab.path().join("runs/a/run.lock")).ok() != Some(resumed.id().to_string()) {
-        assert!(resumed.try_wait().expect("can be asked").is_none() && start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    send(&resumed, "-KILL");
+    let mut resumed = held(&lab, "a", &["--resume"]);
+    let lock = lab.path().join("runs/a/run.lock");
+    assert_eq!(std::fs::read_to_string(lock).expect("there is a lock"), resumed.id().to_string());
+    resumed.kill().expect("it runs");
     assert_eq!(end(resumed), (None, vec![]), "the lock went with its process");
 }

@@ -2,6 +2,7 @@
 
 mod distillers;
 mod endings;
+mod gate;
 mod losses;
 mod midway;
 mod others;
