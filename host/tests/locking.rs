@@ -1,5 +1,4 @@
-//! Lock files, by the real binary: what was locked runs, another file of a locked plugin is refused before any of its code runs, and a
-//! plugin that was not locked when it is used.
+//! Lock files, by the real binary: what was locked runs, and any other plugin is refused before any of its code runs.
 #![allow(missing_docs)]
 
 mod support;
@@ -8,7 +7,7 @@ use candle_core::{Device, Tensor};
 use std::fs;
 use std::path::PathBuf;
 use support::lab::{DIGITS, DISTIL, Lab, Ran, plugin};
-use support::library;
+use support::{hostile, library};
 
 const TERMS: &str = "terms.task = { use = \"cross_entropy\" }\nterms.kd = { use = \"kd\" }\n";
 
@@ -153,7 +152,33 @@ fn plugin_that_was_not_locked_is_refused() {
     assert_eq!(locked.ask(&["check", "m.toml"]).code, Some(0), "what is not used does not matter");
     let more = "terms.bank = { use = \"row_bank\", student = \"relu1\" }\n";
     locked.write(&["own"], &format!("{DIGITS}{DISTIL}{TERMS}{more}"));
-    locked.refuses(&["error: plugin `general` 0.1.0 is used and was not locked: `own/"]);
+    let unlocked = "= note: not locked, and so not opened: `general`\n";
+    let hint = "= hint: `stillhouse lock` accepts what is there now, `--ignore-lock` goes on for once\n";
+    for command in ["check", "run"] {
+        let said = locked.ask(&[command, "m.toml"]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        assert!(said.err.starts_with("error: no plugin has a loss or distiller `row_bank`\n"), "{}", said.err);
+        assert!(said.err.contains(unlocked) && said.err.contains(hint), "{}", said.err);
+    }
+    assert_eq!(locked.ask(&["check", "m.toml", "--ignore-lock"]).code, Some(0));
+    locked.write(&["own"], &format!("{DIGITS}{DISTIL}{TERMS}").replace("\"kd\"", "\"kdd\""));
+    let said = locked.ask(&["check", "m.toml"]);
+    let hint = "= hint: did you mean `kd`? Otherwise, `stillhouse lock` accepts what is there now, ";
+    assert!(said.err.contains(unlocked) && said.err.contains(hint), "{}", said.err);
+}
+
+/// A library that the system cannot open, and one that offers what a locked one offers.
+#[test]
+fn plugin_that_was_not_locked_is_not_opened() {
+    let locked = Locked::new();
+    let own = |name: &str| locked.lab.path().join("own").join(name);
+    fs::copy(hostile("undefined"), own(&library("hostile_undefined"))).expect("copied");
+    let other = format!("{DIGITS}{DISTIL}{TERMS}").replace("\"kd\"", "\"hostile-undefined::kd\"");
+    locked.write(&["own"], &other);
+    let said = locked.ask(&["check", "m.toml"]);
+    assert!(said.err.contains("= note: not locked, and so not opened: `hostile-undefined`\n"), "{}", said.err);
+    let said = locked.ask(&["check", "m.toml", "--ignore-lock"]);
+    assert!(said.err.contains("plugin `hostile-undefined` cannot be opened"), "{}", said.err);
 }
 
 #[test]

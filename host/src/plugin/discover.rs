@@ -20,7 +20,7 @@ use stillhouse_plugin::abi::abi_stable::std_types::RResult;
 struct Discovery<'a> {
     allow_abort: bool,
     reserved: &'a [&'a str],
-    pinned: &'a [Pinned],
+    pinned: Option<&'a [Pinned]>,
     registry: Registry,
     /// Files that were looked at, by their real path.
     files: HashSet<PathBuf>,
@@ -34,11 +34,16 @@ impl Registry {
     /// With `allow_abort`, a plugin is taken although a panic in it ends the process. A component with a setting that is
     /// named like one of the `reserved` keys of a manifest is refused with its plugin, since no manifest could reach it.
     pub fn discover(paths: &SearchPaths, allow_abort: bool, reserved: &[&str]) -> Registry {
-        Registry::discover_pinned(paths, allow_abort, reserved, &[])
+        Registry::discover_pinned(paths, allow_abort, reserved, None)
     }
 
-    /// Likewise; a plugin of the name of a pinned one that is another file is refused before any of its code runs.
-    pub fn discover_pinned(paths: &SearchPaths, allow_abort: bool, reserved: &[&str], pinned: &[Pinned]) -> Registry {
+    /// Likewise; where plugins are pinned, any other file is refused before any of its code runs.
+    pub fn discover_pinned(
+        paths: &SearchPaths,
+        allow_abort: bool,
+        reserved: &[&str],
+        pinned: Option<&[Pinned]>,
+    ) -> Registry {
         let registry = Registry { places: paths.places().to_vec(), ..Registry::default() };
         let (files, contents) = Default::default();
         let mut discovery = Discovery { allow_abort, reserved, pinned, registry, files, contents };
@@ -89,12 +94,8 @@ impl Discovery<'_> {
             self.registry.shadowed.push(Shadowed { name: name.clone(), version, path: path.to_owned(), by });
             return Ok(Fate::Shadowed(name));
         }
-        if let Some(pinned) =
-            self.pinned.iter().find(|one| same_name(&one.name, &verified.name) && one.sha256 != sha256)
-        {
-            let got = Pinned { name: verified.name.clone(), version: verified.version, sha256 };
-            let (path, locked, got) = (path.to_owned(), Box::new(pinned.clone()), Box::new(got));
-            return Err(PluginError::NotLocked { path, plugin: verified.name, locked, got });
+        if let Some(pinned) = self.pinned {
+            hold(pinned, path, &verified, &sha256)?;
         }
         let name = verified.name.clone();
         self.load(path, verified, sha256.clone())?;
@@ -125,5 +126,18 @@ impl Discovery<'_> {
         self.registry.components.extend(descs.into_iter().map(component));
         self.registry.plugins.push(plugin);
         Ok(())
+    }
+}
+
+/// Refuses a file that is none of the pinned ones.
+fn hold(pinned: &[Pinned], path: &Path, found: &Verified, sha256: &str) -> Result<(), PluginError> {
+    let (path, plugin, version) = (path.to_owned(), found.name.clone(), found.version.clone());
+    match pinned.iter().find(|one| same_name(&one.name, &plugin)) {
+        Some(locked) if locked.sha256 == sha256 => Ok(()),
+        Some(locked) => {
+            let got = Pinned { name: plugin.clone(), version, sha256: sha256.to_owned() };
+            Err(PluginError::NotLocked { path, plugin, locked: Box::new(locked.clone()), got: Box::new(got) })
+        }
+        None => Err(PluginError::Unlisted { path, plugin, version }),
     }
 }

@@ -132,6 +132,16 @@ pub enum PluginError {
         /// The file.
         got: Box<Pinned>,
     },
+    /// A plugin that the lock file does not name.
+    #[error("plugin `{plugin}` {version} was not locked, so it was not opened: `{}`", path.display())]
+    Unlisted {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        plugin: String,
+        /// Its version.
+        version: String,
+    },
     /// An installed plugin in whose place another one would be put.
     #[error("plugin `{plugin}` cannot be installed: `{}` is plugin `{got}`, not an earlier `{plugin}`", path.display())]
     Occupied {

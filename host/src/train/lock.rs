@@ -212,6 +212,9 @@ fn files(manifest: &Manifest, sources: &Sources, hash: &mut dyn FnMut(&Path) -> 
     weights.chain(data).chain(recordings).filter_map(one).collect()
 }
 
+/// What to do about a plugin that was not opened.
+pub(super) const ACCEPT: &str = "`stillhouse lock` accepts what is there now, `--ignore-lock` goes on for once";
+
 /// What to do about a difference.
 fn accept(lock: &Lock, sources: &Sources) -> String {
     if lock.is_receipt {
@@ -255,23 +258,6 @@ pub(super) fn held(lock: &Lock, manifest: &Manifest, sources: &Sources, registry
             ))),
             None => add(Problem::new(format!("`{}` (`{}`) is used and was not locked", file.path, file.key))),
         }
-    }
-    found
-}
-
-/// Plugins of which parts were made, and which were not locked.
-pub(super) fn unlisted(lock: &Lock, sources: &Sources, registry: &Registry) -> Diagnostics {
-    let mut found = Diagnostics::default();
-    for plugin in
-        registry.used().filter(|plugin| !lock.plugins.iter().any(|known| same_name(&known.name, &plugin.name)))
-    {
-        let text = format!(
-            "plugin `{}` {} is used and was not locked: `{}`",
-            plugin.name,
-            plugin.version,
-            plugin.path.display()
-        );
-        found.extend(Diagnostics::from(Problem::new(text).hint(accept(lock, sources))));
     }
     found
 }

@@ -2,7 +2,7 @@
 
 use super::binding::TERM_KINDS;
 use super::lock::{self, Lock};
-use super::problem::{Problem, settings_hint, told};
+use super::problem::{Problem, quoted, settings_hint, told};
 use crate::data::{self, DataSet};
 use crate::manifest::{self, Diagnostic, Diagnostics, Manifest, ManifestPath, Part, RESERVED_TERM_KEYS, Sources};
 use crate::plugin::{Component, PluginError, Refused, Registry, SearchPaths};
@@ -75,13 +75,6 @@ impl Setup {
     }
 }
 
-impl Setup {
-    /// Plugins that a plan made parts of, and that the lock does not name.
-    pub fn unlisted(&self) -> Diagnostics {
-        self.lock.as_ref().map(|lock| lock::unlisted(lock, &self.sources, &self.registry)).unwrap_or_default()
-    }
-}
-
 /// The component of this name, told at its place where there is none, beside what was refused.
 pub(super) fn find_part<'r>(
     registry: &'r Registry,
@@ -91,10 +84,27 @@ pub(super) fn find_part<'r>(
 ) -> Result<&'r Component, Problem> {
     registry.find_of(kinds, name).map_err(|error| {
         let is_unknown = matches!(error, PluginError::Unknown { .. } | PluginError::UnknownPlugin { .. });
-        let refused = registry.refused().iter().filter(|_| is_unknown).take(3);
-        let notes = refused.map(|refused| format!("refused: {}", refused.error));
-        notes.fold(told(&error).at(at, Part::Value), Problem::note)
+        let problem = told(&error).at(at, Part::Value);
+        if is_unknown { beside_refused(problem, registry) } else { problem }
     })
+}
+
+/// A plugin that was refused may have had what is not found.
+fn beside_refused(problem: Problem, registry: &Registry) -> Problem {
+    let (mut unlisted, mut notes) = (vec![], vec![]);
+    for refused in registry.refused() {
+        match &refused.error {
+            PluginError::Unlisted { plugin, .. } => unlisted.push(plugin.as_str()),
+            error => notes.push(format!("refused: {error}")),
+        }
+    }
+    let problem = notes.into_iter().take(3).fold(problem, Problem::note);
+    if unlisted.is_empty() {
+        return problem;
+    }
+    let near = problem.0.details.hint.clone().filter(|hint| hint.starts_with("did you mean"));
+    let hint = near.map_or_else(|| lock::ACCEPT.to_owned(), |near| format!("{near} Otherwise, {}", lock::ACCEPT));
+    problem.note(format!("not locked, and so not opened: {}", quoted(&unlisted))).hint(hint)
 }
 
 /// What is wrong with the settings of a component that stand at a path.
@@ -140,10 +150,12 @@ pub(crate) fn open_plugins(
 ) -> Registry {
     let at = ManifestPath::of(["plugins", "paths"]);
     let paths = plugin_paths(manifest, sources);
-    let pinned = lock.map(Lock::pinned).unwrap_or_default();
-    let registry = Registry::discover_pinned(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS, &pinned);
+    let pinned = lock.map(Lock::pinned);
+    let registry =
+        Registry::discover_pinned(&SearchPaths::usual(&paths), allow_abort, RESERVED_TERM_KEYS, pinned.as_deref());
     // What differs from the lock is told as such.
-    let is_told = |refused: &&Refused| refused.named && !matches!(refused.error, PluginError::NotLocked { .. });
+    let of_lock = |error: &PluginError| matches!(error, PluginError::NotLocked { .. } | PluginError::Unlisted { .. });
+    let is_told = |refused: &&Refused| refused.named && !of_lock(&refused.error);
     for refused in registry.refused().iter().filter(is_told) {
         let written = paths.iter().position(|path| *path == refused.path);
         let at = written.map_or_else(|| at.clone(), |index| at.index(index));
