@@ -181,7 +181,7 @@ fn newer_plugin_works_until_it_asks_for_what_the_host_has_not() {
 /// Gradient of the sum of an operation, by a plugin that asks for it by its numbers.
 fn gradients(settings: Value, inputs: &[(&str, &[usize], &[f64])]) -> Vec<Vec<f64>> {
     let dir = folder();
-    let (input, output) = (dir.path().join("in.safetensors"), dir.path().join("out.safetensors"));
+    let input = dir.path().join("in.safetensors");
     let tensor = |shape: &[usize], values: &[f64]| Tensor::from_slice(values, shape, &Device::Cpu).expect("small");
     let given: HashMap<String, Tensor> =
         inputs.iter().map(|(name, shape, values)| (format!("input.{name}"), tensor(shape, values))).collect();
@@ -191,7 +191,7 @@ fn gradients(settings: Value, inputs: &[(&str, &[usize], &[f64])]) -> Vec<Vec<f6
         name: "kink".into(),
         config_json: settings.to_string(),
         input,
-        output,
+        output: None,
         dtype: Float::F64,
         training: true,
         stage: String::new(),

@@ -19,8 +19,8 @@ fn cargo(folder: &Path, arguments: &[&str]) {
 }
 
 /// A new crate of a kind, built; gives the library.
-fn built(place: &Place, name: &str, kind: &str) -> PathBuf {
-    let said = place.succeed(&["plugin", "new", name, "--kind", kind]);
+fn built(place: &Place, name: &str, kind: &str, more: &[&str]) -> PathBuf {
+    let said = place.succeed(&[&["plugin", "new", name, "--kind", kind], more].concat());
     let part = name.replace('-', "_");
     assert!(said.out.starts_with(&format!("wrote the {kind} `{part}` to `{name}`, with `stillhouse-plugin` of `")));
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
@@ -30,9 +30,9 @@ fn built(place: &Place, name: &str, kind: &str) -> PathBuf {
 }
 
 /// The crate is well formatted, free of warnings and passes its tests; the real binary trains with its library.
-fn every_step_works(name: &str, kind: &str, part_in_log: Option<&str>) {
+fn every_step_works(name: &str, kind: &str, more: &[&str], part_in_log: Option<&str>) {
     let place = Place::new();
-    let file = built(&place, name, kind);
+    let file = built(&place, name, kind, more);
     cargo(&place.path(name), &["fmt", "--check"]);
     cargo(&place.path(name), &["test", "--release", "--offline"]);
     let part = name.replace('-', "_");
@@ -52,22 +52,32 @@ fn every_step_works(name: &str, kind: &str, part_in_log: Option<&str>) {
 
 #[test]
 fn new_loss_builds_alone_and_trains() {
-    every_step_works("soft-rank", "loss", Some("own"));
+    every_step_works("soft-rank", "loss", &[], Some("own"));
+}
+
+#[test]
+fn new_loss_on_labels_builds_alone_and_trains() {
+    every_step_works("other-classes", "loss", &["--reads", "labels"], Some("own"));
+}
+
+#[test]
+fn new_loss_on_features_builds_alone_and_trains() {
+    every_step_works("same-way", "loss", &["--reads", "features"], Some("own"));
 }
 
 #[test]
 fn new_connector_builds_alone_and_trains() {
-    every_step_works("narrow-map", "connector", Some("own"));
+    every_step_works("narrow-map", "connector", &[], Some("own"));
 }
 
 #[test]
 fn new_module_builds_alone_and_trains() {
-    every_step_works("low-rank", "module", None);
+    every_step_works("low-rank", "module", &[], None);
 }
 
 #[test]
 fn new_distiller_builds_alone_and_trains() {
-    every_step_works("falling-features", "distiller", Some("own.features"));
+    every_step_works("falling-features", "distiller", &[], Some("own.features"));
 }
 
 #[test]
@@ -77,6 +87,22 @@ fn new_plugin_depends_on_the_version_that_is_asked_for() {
     let manifest = place.read("deep/folder/Cargo.toml");
     assert!(manifest.contains("\nstillhouse-plugin = \"0.1\"\n"), "{manifest}");
     assert!(manifest.ends_with("\n[workspace]\n"), "{manifest}");
+}
+
+#[test]
+fn new_plugin_is_told_of_a_namesake_and_of_where_cargo_builds() {
+    let place = Place::new();
+    let said = place.succeed(&["plugin", "new", "kd", "--kind", "loss"]);
+    let note =
+        "note: plugin `stillhouse-kd` has a loss `kd`, too: write `use = \"kd::kd\"`, or give yours another name\n";
+    assert!(said.out.contains(note), "{}", said.out);
+    assert!(said.out.contains(&format!("check target/release/{}\n", library("kd"))), "{}", said.out);
+    assert!(said.out.ends_with("\n  stillhouse run example.toml\n"), "{}", said.out);
+    let mut command = place.command(&["plugin", "new", "mine", "--kind", "loss"]);
+    let out = command.env("CARGO_TARGET_DIR", "/shared").output().expect("runs").stdout;
+    let (said, file) = (String::from_utf8(out).expect("text"), format!("/shared/release/{}", library("mine")));
+    assert!(said.contains(&format!("\n  stillhouse plugin check {file}\n")), "{said}");
+    assert!(said.ends_with(&format!("\n  stillhouse run example.toml --set 'plugins.paths=[\"{file}\"]'\n")), "{said}");
 }
 
 #[test]
@@ -91,6 +117,10 @@ fn new_plugin_that_cannot_be_is_an_error() {
         (
             &["plugin", "new", "full", "--kind", "loss"],
             "error: `full` exists and is not empty\n\nhint: name another folder with `--path`\n",
+        ),
+        (
+            &["plugin", "new", "mine", "--kind", "module", "--reads", "labels"],
+            "error: `--reads` is for a loss: a module reads what it is put at\n",
         ),
         (
             &["plugin", "new", "mine", "--kind", "loss", "--api", "newest"],

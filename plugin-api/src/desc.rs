@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The four kinds of parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +63,36 @@ pub struct Desc {
     /// True when the part reads values, so that it cannot be traced.
     #[serde(default)]
     pub dynamic: bool,
+}
+
+/// Keys of a term in a manifest that the host reads itself. A part with a setting of such a name is refused, since no
+/// manifest could reach it.
+pub const RESERVED_SETTINGS: [&str; 9] =
+    ["use", "weight", "at", "student", "teacher", "ports", "connector", "connector_on", "phase"];
+
+impl Desc {
+    /// Names of the settings at the top of the schema, those of its alternatives included.
+    pub fn settings(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        gather(&self.schema, &self.schema, 8, &mut names);
+        names
+    }
+}
+
+/// `depth` bounds references that lead to themselves.
+fn gather(schema: &Value, root: &Value, depth: usize, names: &mut BTreeSet<String>) {
+    let Some(depth) = depth.checked_sub(1) else { return };
+    let properties = schema.get("properties").and_then(Value::as_object);
+    names.extend(properties.into_iter().flat_map(|map| map.keys().cloned()));
+    for key in ["allOf", "anyOf", "oneOf"] {
+        for part in schema.get(key).and_then(Value::as_array).into_iter().flatten() {
+            gather(part, root, depth, names);
+        }
+    }
+    let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
+    if let Some(target) = pointer.and_then(|pointer| root.pointer(pointer)) {
+        gather(target, root, depth, names);
+    }
 }
 
 /// Where a port takes its value from.

@@ -1,9 +1,9 @@
 //! `stillhouse describe`.
 
-use super::plugins::discover;
+use super::plugins::discover_named;
 use super::settings::{Setting, settings};
 use super::{WRONG, print_error, show};
-use crate::plugin::Component;
+use crate::plugin::{Component, PluginError};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,7 +23,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let registry = discover(&args.paths, false);
+    let registry = match discover_named(&args.paths) {
+        Ok(registry) => registry,
+        Err(error) => return refuse(&error, &[]),
+    };
     let (kind, name) = match args.name.split_once('/') {
         Some((kind, name)) => (Kind::from_name(kind), name),
         None => (None, args.name.as_str()),
@@ -38,11 +41,17 @@ pub(super) fn run(args: &Args) -> ExitCode {
             show(&format!("{:#}\n", json!({ "component": component.desc, "plugin": from })))
         }
         Ok(component) => show(&text(component)),
+        // One that was refused may have had it.
         Err(error) => {
-            print_error(&error.to_string(), &[], error.hint().as_deref());
-            ExitCode::from(WRONG)
+            let refused = registry.refused().iter().map(|refused| format!("refused: {}", refused.error));
+            refuse(&error, &refused.take(3).collect::<Vec<_>>())
         }
     }
+}
+
+fn refuse(error: &PluginError, notes: &[String]) -> ExitCode {
+    print_error(&error.to_string(), notes, error.hint().as_deref());
+    ExitCode::from(WRONG)
 }
 
 fn text(component: &Component) -> String {

@@ -2,7 +2,7 @@
 
 use super::show;
 use crate::manifest::RESERVED_TERM_KEYS;
-use crate::plugin::{Fate, Registry, SearchPaths};
+use crate::plugin::{Fate, PluginError, Registry, SearchPaths};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +13,9 @@ use stillhouse_plugin::desc::Desc;
 pub(super) struct Args {
     /// Files or folders to search first, as `plugins.paths` of a manifest.
     paths: Vec<PathBuf>,
+    /// The same, as other commands have it.
+    #[arg(long = "plugins", value_name = "PATH")]
+    also: Vec<PathBuf>,
     /// Load plugins that were built to abort on a panic.
     #[arg(long)]
     allow_abort: bool,
@@ -26,8 +29,19 @@ pub(in crate::cli) fn discover(paths: &[PathBuf], allow_abort: bool) -> Registry
     Registry::discover(&SearchPaths::usual(paths), allow_abort, RESERVED_TERM_KEYS)
 }
 
+/// Likewise, where every path has to be a plugin or a folder.
+///
+/// # Errors
+/// Why the first one is not that is none.
+pub(in crate::cli) fn discover_named(paths: &[PathBuf]) -> Result<Registry, PluginError> {
+    let registry = discover(paths, false);
+    registry.check_named().map_err(Clone::clone)?;
+    Ok(registry)
+}
+
 pub(super) fn run(args: &Args) -> ExitCode {
-    let registry = discover(&args.paths, args.allow_abort);
+    let paths = [&args.paths[..], &args.also].concat();
+    let registry = discover(&paths, args.allow_abort);
     show(&if args.json { format!("{:#}\n", as_json(&registry)) } else { as_text(&registry) })
 }
 

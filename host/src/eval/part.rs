@@ -25,8 +25,8 @@ pub struct PartEval {
     pub config_json: String,
     /// File of what goes in.
     pub input: PathBuf,
-    /// File of what comes out.
-    pub output: PathBuf,
+    /// File of what comes out, if it is to be kept.
+    pub output: Option<PathBuf>,
     /// Type of all floats.
     pub dtype: Float,
     /// Batch statistics and dropout.
@@ -47,7 +47,7 @@ const ALIASES: [(Kind, &str, &str); 6] = [
     (Kind::Module, "input", "student"),
 ];
 
-/// Runs one part on the tensors of a file, and writes values and gradients to another.
+/// Runs one part on the tensors of a file; values and gradients may go to another.
 ///
 /// The scalar is the sum of all terms (a distiller's with their planned weights before any schedule has moved) and of all
 /// outputs for which there are weights, `cotangent.<name>`; a connector or module without any counts with weights of 1. The
@@ -67,7 +67,7 @@ pub fn run_part(registry: &Registry, eval: PartEval) -> Result<EvalReport, EvalE
     };
     let config = config(&eval.config_json)?;
     let spec = Spec { label: bare(&eval.name).into(), kind: eval.kind, use_: eval.name.clone(), config, moment };
-    evaluate(registry, spec, &file, eval.dtype, Some(&eval.output))
+    evaluate(registry, spec, &file, eval.dtype, eval.output.as_deref())
 }
 
 /// The same for any part; nothing is written without an `output`.

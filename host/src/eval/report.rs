@@ -2,6 +2,7 @@
 
 use super::compare::{Check, Comparison, Verdict};
 use super::tensors::{Float, Tensors};
+use candle_core::{DType, Tensor};
 use std::fmt;
 
 /// What an evaluation of one part gave.
@@ -74,16 +75,26 @@ pub fn print(report: &CaseReport) {
 }
 
 fn scalar(tensors: &Tensors) -> Option<f64> {
-    tensors.get("out.loss")?.to_dtype(candle_core::DType::F64).ok()?.to_scalar().ok()
+    tensors.get("out.loss")?.to_dtype(DType::F64).ok()?.to_scalar().ok()
 }
 
-/// Names and shapes.
+/// The values of a tensor, if they are few.
+fn values(tensor: &Tensor) -> String {
+    const FEW: usize = 12;
+    if tensor.elem_count() > FEW {
+        return String::new();
+    }
+    let floats = tensor.to_dtype(DType::F64).and_then(|all| all.flatten_all()).and_then(|all| all.to_vec1::<f64>());
+    floats.unwrap_or_default().iter().map(|value| format!("  {value:.6e}")).collect()
+}
+
+/// Names and shapes, and what is small.
 fn listed(f: &mut fmt::Formatter<'_>, tensors: &Tensors) -> fmt::Result {
     let width = tensors.names().map(str::len).max().unwrap_or_default();
     for (name, tensor) in tensors.iter() {
         match (name, scalar(tensors)) {
             ("out.loss", Some(loss)) => writeln!(f, "  {name:width$}  {loss:e}")?,
-            _ => writeln!(f, "  {name:width$}  {:?}", tensor.dims())?,
+            _ => writeln!(f, "  {name:width$}  {:?}{}", tensor.dims(), values(tensor))?,
         }
     }
     match tensors.path() {

@@ -9,8 +9,7 @@ use serde::Deserialize;
 use std::ops::Deref;
 
 /// Keys of a term that the host reads; a part whose config uses one of them is refused.
-pub const RESERVED_TERM_KEYS: &[&str] =
-    &["use", "weight", "at", "student", "teacher", "ports", "connector", "connector_on", "phase"];
+pub const RESERVED_TERM_KEYS: &[&str] = &stillhouse_plugin::desc::RESERVED_SETTINGS;
 
 /// A loss or a distiller at work; keys besides these are the part's own config.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]

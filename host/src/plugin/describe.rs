@@ -1,7 +1,7 @@
 //! Reads what a plugin says of its components.
 
 use serde_json::Value;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use stillhouse_plugin::desc::{Desc, Kind};
 
 /// What is wrong with a description.
@@ -50,33 +50,10 @@ fn check(desc: &Desc, reserved: &[&str]) -> Result<(), Fault> {
     if let Some(port) = desc.ports.iter().find(|port| !ports.insert(&port.name)) {
         return Err(Fault::Bad(format!("`{}` has two ports `{}`", desc.name, port.name)));
     }
-    let settings = settings(&desc.schema);
+    let settings = desc.settings();
     match reserved.iter().find(|key| settings.contains(**key)) {
         None => Ok(()),
         Some(key) => Err(Fault::Reserved { kind: desc.kind, component: desc.name.clone(), key: (*key).to_owned() }),
-    }
-}
-
-/// Names of the settings at the top of a schema, those of its alternatives included.
-fn settings(schema: &Value) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    gather(schema, schema, 8, &mut names);
-    names
-}
-
-/// `depth` bounds references that lead to themselves.
-fn gather(schema: &Value, root: &Value, depth: usize, names: &mut BTreeSet<String>) {
-    let Some(depth) = depth.checked_sub(1) else { return };
-    let properties = schema.get("properties").and_then(Value::as_object);
-    names.extend(properties.into_iter().flat_map(|map| map.keys().cloned()));
-    for key in ["allOf", "anyOf", "oneOf"] {
-        for part in schema.get(key).and_then(Value::as_array).into_iter().flatten() {
-            gather(part, root, depth, names);
-        }
-    }
-    let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
-    if let Some(target) = pointer.and_then(|pointer| root.pointer(pointer)) {
-        gather(target, root, depth, names);
     }
 }
 

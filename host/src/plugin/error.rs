@@ -2,7 +2,7 @@
 
 use super::component::Pinned;
 use std::path::PathBuf;
-use stillhouse_plugin::desc::Kind;
+use stillhouse_plugin::desc::{Kind, RESERVED_SETTINGS};
 
 /// Why a file is no usable plugin, or why a part could not be found or made.
 ///
@@ -307,7 +307,10 @@ impl PluginError {
             }
             Self::Changed { .. } => "install it again with `stillhouse plugin install`".into(),
             Self::Layout { .. } => "build it with the `stillhouse-plugin` that belongs to this host".into(),
-            Self::ReservedKey { .. } => "rename the setting in the plugin".into(),
+            Self::ReservedKey { .. } => {
+                let taken: Vec<String> = RESERVED_SETTINGS.iter().map(|key| format!("`{key}`")).collect();
+                format!("rename the setting in the plugin; names that are taken: {}", taken.join(", "))
+            }
             Self::UnknownPlugin { hint, .. } | Self::Unknown { hint, .. } => hint.clone(),
             Self::Ambiguous { name, offers, .. } => {
                 let full: Vec<String> = offers.iter().map(|(plugin, _)| format!("`{plugin}::{name}`")).collect();

@@ -9,7 +9,7 @@ mod template;
 
 pub use api::Api;
 pub use name::Name;
-pub use template::{File, files};
+pub use template::{File, Starter, files};
 
 use std::fs;
 use std::io;

@@ -29,26 +29,64 @@ macro_rules! template {
 
 macro_rules! of_kind {
     ($kind:literal) => {
+        of_kind!($kind, $kind)
+    };
+    ($kind:literal, $folder:literal) => {
         OfKind {
-            source: (concat!("src/", $kind, ".rs"), template!($kind, "/src.rs")),
-            test: (concat!("tests/", $kind, ".rs"), template!($kind, "/test.rs")),
-            fragment: template!($kind, "/fragment.toml"),
+            source: (concat!("src/", $kind, ".rs"), template!($folder, "/src.rs")),
+            test: (concat!("tests/", $kind, ".rs"), template!($folder, "/test.rs")),
+            fragment: template!($folder, "/fragment.toml"),
         }
     };
 }
 
-fn of_kind(kind: Kind) -> OfKind {
-    match kind {
-        Kind::Loss => of_kind!("loss"),
-        Kind::Connector => of_kind!("connector"),
-        Kind::Module => of_kind!("module"),
-        Kind::Distiller => of_kind!("distiller"),
+/// The part of a new plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// A loss on logits.
+    Logits,
+    /// A loss on logits and labels.
+    Labels,
+    /// A loss on features.
+    Features,
+    /// A connector.
+    Connector,
+    /// A module.
+    Module,
+    /// A distiller.
+    Distiller,
+}
+
+impl Starter {
+    /// All of them.
+    pub const ALL: [Starter; 6] =
+        [Starter::Logits, Starter::Labels, Starter::Features, Starter::Connector, Starter::Module, Starter::Distiller];
+
+    /// Kind of the part.
+    pub fn kind(self) -> Kind {
+        match self {
+            Starter::Logits | Starter::Labels | Starter::Features => Kind::Loss,
+            Starter::Connector => Kind::Connector,
+            Starter::Module => Kind::Module,
+            Starter::Distiller => Kind::Distiller,
+        }
+    }
+
+    fn template(self) -> OfKind {
+        match self {
+            Starter::Logits => of_kind!("loss"),
+            Starter::Labels => of_kind!("loss", "loss-labels"),
+            Starter::Features => of_kind!("loss", "loss-features"),
+            Starter::Connector => of_kind!("connector"),
+            Starter::Module => of_kind!("module"),
+            Starter::Distiller => of_kind!("distiller"),
+        }
     }
 }
 
-/// The files of a plugin with one part of this kind.
-pub fn files(name: &Name, kind: Kind, api: &Api) -> Vec<File> {
-    let own = of_kind(kind);
+/// The files of a plugin with this part.
+pub fn files(name: &Name, starter: Starter, api: &Api) -> Vec<File> {
+    let (own, kind) = (starter.template(), starter.kind());
     let fill = |text: &str| filled(text, name, kind, api, own.fragment);
     let all = [
         ("Cargo.toml", template!("Cargo.toml.in")),
@@ -88,10 +126,10 @@ mod tests {
     #[test]
     fn files_have_no_placeholder_left() {
         let name = Name::new("soft-rank").expect("a name");
-        for kind in [Kind::Loss, Kind::Connector, Kind::Module, Kind::Distiller] {
-            for file in files(&name, kind, &Api::Version("0.1".into())) {
+        for starter in Starter::ALL {
+            for file in files(&name, starter, &Api::Version("0.1".into())) {
                 let left = ["emplate", "{kind}", "{library}", "{api}", "{rust}", "{fragment}", "{module}", "{term}"];
-                assert!(left.iter().all(|mark| !file.text.contains(mark)), "{} of a {}", file.path, kind.name());
+                assert!(left.iter().all(|mark| !file.text.contains(mark)), "{} of {starter:?}", file.path);
                 assert!(file.text.ends_with('\n'), "{}", file.path);
             }
         }

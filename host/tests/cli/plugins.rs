@@ -2,7 +2,10 @@
 
 use super::json;
 use super::support::command::Place;
-use super::support::hostile;
+use super::support::{hostile, library};
+use candle_core::{Device, Tensor};
+use std::collections::HashMap;
+use std::fs;
 
 #[test]
 fn plugins_lists_components_and_places() {
@@ -36,7 +39,11 @@ fn plugins_json_has_plugins_places_and_refusals() {
         refused["reason"],
         "plugin `hostile-reserved`: the loss `greedy` has a setting `weight`, a key that the host reads itself"
     );
-    assert_eq!(refused["hint"], "rename the setting in the plugin");
+    let hint = "rename the setting in the plugin; names that are taken: `use`, `weight`, `at`, `student`, `teacher`, `ports`, \
+                `connector`, `connector_on`, `phase`";
+    assert_eq!(refused["hint"], hint);
+    let again = json(&Place::new().succeed(&["plugins", "--plugins", path, "--json"]).out);
+    assert_eq!(again["refused"], list["refused"]);
     assert_eq!(list["searched"][0]["from"], "manifest");
 }
 
@@ -90,6 +97,43 @@ fn describe_misspelt_names_the_nearest() {
     assert_eq!(said.err, "error: no plugin has a part `kdd`\n\nhint: did you mean `kd`?\n");
     let said = Place::new().run(&["describe", "connector/kd"]);
     assert_eq!(said.err, "error: no plugin has a connector `kd`\n\nhint: `kd` is a loss\n");
+}
+
+#[test]
+fn what_a_named_file_was_refused_for_is_told() {
+    let path = hostile("reserved").to_str().expect("a path in UTF-8");
+    let place = Place::new();
+    let start = "error: plugin `hostile-reserved`: the loss `greedy` has a setting `weight`, a key that the host reads itself\n";
+    for arguments in [
+        &["describe", "greedy", "--plugins", path][..],
+        &["plugin", "eval", "loss/greedy", "--in", "x.safetensors", "--plugins", path],
+    ] {
+        let said = place.run(arguments);
+        assert!(said.code == 2 && said.err.starts_with(start), "{}", said.err);
+    }
+    // Not named, but met: beside what is not found.
+    fs::create_dir(place.path("own")).expect("made");
+    fs::copy(path, place.path("own").join(library("reserved"))).expect("copied");
+    let said = place.run(&["describe", "greedy", "--plugins", "own"]);
+    assert!(
+        said.err.starts_with("error: no plugin has a part `greedy`\n  refused: plugin `hostile-reserved`: "),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn eval_prints_the_loss_and_what_is_small() {
+    let place = Place::new();
+    let tensor = |values: &[f64]| Tensor::from_slice(values, (1, 2), &Device::Cpu).expect("small");
+    let given = HashMap::from([("input.student", tensor(&[0.0, 2.0])), ("input.teacher", tensor(&[1.0, 0.0]))]);
+    candle_core::safetensors::save(&given, place.path("x.safetensors")).expect("written");
+    let said = place.succeed(&["plugin", "eval", "loss/mse", "--in", "x.safetensors"]);
+    // (1 + 4) / 2, and (s - t).
+    assert!(said.out.starts_with("mse (f64)\n"), "{}", said.out);
+    assert!(said.out.contains("  out.loss            2.5e0\n"), "{}", said.out);
+    assert!(said.out.contains("  grad.input.student  [1, 2]  -1.000000e0  2.000000e0\n"), "{}", said.out);
+    assert!(!said.out.contains("written to"), "{}", said.out);
 }
 
 #[test]

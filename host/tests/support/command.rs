@@ -82,7 +82,7 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(installed());
         command.args(args).current_dir(self.folder.path()).env("XDG_DATA_HOME", self.path("home"));
-        for name in ["STILLHOUSE_PLUGINS", "STILLHOUSE_DATA", "NO_COLOR"] {
+        for name in ["STILLHOUSE_PLUGINS", "STILLHOUSE_DATA", "NO_COLOR", "CARGO_TARGET_DIR"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

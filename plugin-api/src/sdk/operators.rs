@@ -143,6 +143,10 @@ impl Tensor {
     pub fn eq(&self, other: &Tensor) -> Tensor {
         self.with(&Op::Eq, other)
     }
+    /// 1 where different, else 0.
+    pub fn ne(&self, other: &Tensor) -> Tensor {
+        self.with(&Op::Ne, other)
+    }
     /// 1 where `self > other`, else 0.
     pub fn gt(&self, other: &Tensor) -> Tensor {
         self.with(&Op::Gt, other)

@@ -7,7 +7,7 @@ use super::session::{Mode, Place, Session};
 use super::store::Store;
 use crate::abi::abi_stable::std_types::{RResult, RSlice, RVec};
 use crate::abi::{AbiResult, Ctx, Named, PartBox, PortValue, StepInfo, event, role};
-use crate::desc::{Desc, Kind, Plan, Site};
+use crate::desc::{Desc, Kind, Plan, RESERVED_SETTINGS, Site};
 use crate::op::Meta;
 use crate::sdk::{self, Connector, Distiller, Entry, Error, Loss, Module, Result};
 
@@ -60,9 +60,16 @@ impl Bench {
 
     fn new(entry: &Entry, config: &str) -> Result<Bench> {
         sdk::guard::leave_hook();
+        let desc = (entry.desc)();
+        let settings = desc.settings();
+        if let Some(key) = RESERVED_SETTINGS.iter().find(|key| settings.contains(**key)) {
+            let taken = RESERVED_SETTINGS.map(|key| format!("`{key}`")).join(", ");
+            let text = format!("`{}` has a setting `{key}`, a key that hosts read themselves: {taken}", desc.name);
+            return Err(Error::new(text));
+        }
         let info = StepInfo { training: 1, steps_per_epoch: 1, ..StepInfo::default() };
         Ok(Bench {
-            desc: (entry.desc)(),
+            desc,
             part: (entry.create)(config, host::table())?,
             inputs: vec![],
             overwrites: vec![],

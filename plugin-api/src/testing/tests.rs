@@ -34,6 +34,85 @@ impl Component for Probe {
     }
 }
 
+/// Settings with the name of a key that hosts read.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Greedy {
+    at: String,
+}
+
+struct Unreachable;
+
+impl Component for Unreachable {
+    type Config = Greedy;
+    const NAME: &'static str = "unreachable";
+    fn new(_: Greedy) -> Result<Self> {
+        Ok(Unreachable)
+    }
+    fn ports() -> Vec<Port> {
+        vec![Port::student()]
+    }
+}
+
+impl Loss for Unreachable {
+    fn forward(&self, _: &Cx, x: &Inputs) -> Result<Tensor> {
+        Ok(x.one("student")?.mean_all())
+    }
+}
+
+#[test]
+fn bench_of_setting_that_no_manifest_reaches_is_error() {
+    let said = super::refused::<Unreachable>(r#"{"at": "logits"}"#);
+    assert!(said.starts_with("`unreachable` has a setting `at`, a key that hosts read themselves: "), "{said}");
+    assert!(said.ends_with("`connector`, `connector_on`, `phase`"), "{said}");
+}
+
+/// What the guide says of a row's entry at the label, and of the classes beside it.
+struct Recipes;
+
+impl Component for Recipes {
+    type Config = Nothing;
+    const NAME: &'static str = "recipes";
+    fn new(_: Nothing) -> Result<Self> {
+        Ok(Recipes)
+    }
+    fn ports() -> Vec<Port> {
+        vec![Port::student(), Port::data("label")]
+    }
+}
+
+impl Loss for Recipes {
+    fn forward(&self, cx: &Cx, x: &Inputs) -> Result<Tensor> {
+        let (logits, label) = (x.one("student")?, x.one("label")?);
+        let hot = label.one_hot(3, logits.dtype()?);
+        let others = 1.0 - &hot;
+        cx.emit("label", &logits.gather(1, &label.unsqueeze(1)).squeeze(1));
+        cx.emit("others", &(&logits * &others).sum(&[1]));
+        cx.emit("right", &logits.argmax(1, false).eq(&label).cast(logits.dtype()?));
+        let soft = (&logits - &hot * 1e9).log_softmax(1);
+        Ok((soft * others).sum(&[1]).mean_all())
+    }
+}
+
+#[test]
+fn recipes_of_the_guide_give_what_it_says() {
+    let bench = || {
+        let bench = Bench::loss::<Recipes>("{}").expect("right settings");
+        bench.input("student", &[2, 3], &[1.0, 2.0, 4.0, 5.0, 3.0, 3.0]).labels("label", &[2, 1])
+    };
+    let run = bench().finite();
+    let emitted = |name: &str| run.emitted(name).values.clone();
+    assert_eq!(
+        (emitted("label"), emitted("others"), emitted("right")),
+        (vec![4.0, 3.0], vec![3.0, 8.0], vec![1.0, 0.0])
+    );
+    // ln softmax of (1, 2) and of (5, 3), summed: each is its logits less twice the logarithm of the sum.
+    let rest = |a: f64, b: f64| a + b - 2.0 * (a.exp() + b.exp()).ln();
+    assert!((run.loss() - (rest(1.0, 2.0) + rest(5.0, 3.0)) / 2.0).abs() < 1e-12);
+    bench().check_gradients(1e-6).expect("gradients agree");
+}
+
 struct Double;
 
 impl FusedOp for Double {

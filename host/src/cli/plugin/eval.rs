@@ -1,6 +1,6 @@
 //! `stillhouse plugin eval`.
 
-use crate::cli::plugins::discover;
+use crate::cli::plugins::discover_named;
 use crate::cli::{FAILED, WRONG, print_error, show};
 use crate::eval::{EvalError, FailedCall, Float, GoldenMap, PartEval, run_case, run_part};
 use clap::ValueEnum;
@@ -26,8 +26,9 @@ pub(super) struct Args {
     /// How cases become parts; `map.toml` above the case unless given.
     #[arg(long, requires = "case")]
     map: Option<PathBuf>,
-    /// Where results go: `out.*`, `grad.input.*`, `grad.param.*`, `buffer_after.*`. A case without it is compared with what it recorded.
-    #[arg(long, value_name = "FILE", required_unless_present = "case")]
+    /// Where results go: `out.*`, `grad.input.*`, `grad.param.*`, `buffer_after.*`; a list of them is printed with or without it. A case
+    /// without it is compared with what it recorded.
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Type of floats: `f64` unless given, for a call that failed that of the run.
     #[arg(long, value_enum)]
@@ -89,14 +90,14 @@ fn eval_case(args: &Args, case: &std::path::Path) -> Result<ExitCode, EvalError>
         // The plugin of the run, unless another is named.
         let paths: Vec<PathBuf> =
             args.paths.iter().cloned().chain(failed.plugin.is_file().then(|| failed.plugin.clone())).collect();
-        let report = failed.repeat(&discover(&paths, false), case, args.out.as_deref(), args.dtype.map(Into::into))?;
+        let report = failed.repeat(&discover_named(&paths)?, case, args.out.as_deref(), args.dtype.map(Into::into))?;
         return Ok(show(&format!("{report}it worked this time; the run said: {}\n", failed.error)));
     }
     let map = match &args.map {
         Some(file) => GoldenMap::load(file)?,
         None => GoldenMap::find(case)?,
     };
-    let report = run_case(&discover(&args.paths, false), &map, case, args.out.as_deref(), args.float())?;
+    let report = run_case(&discover_named(&args.paths)?, &map, case, args.out.as_deref(), args.float())?;
     let shown = show(&format!("{report}\n"));
     Ok(if report.passed() { shown } else { ExitCode::from(FAILED) })
 }
@@ -114,12 +115,12 @@ fn eval_part(args: &Args) -> Result<ExitCode, EvalError> {
         name: name.into(),
         config_json: args.config.clone(),
         input: args.input.clone().unwrap_or_default(),
-        output: args.out.clone().unwrap_or_default(),
+        output: args.out.clone(),
         dtype: args.float(),
         training: args.train,
         stage: args.stage.clone(),
         phase: args.phase.clone(),
     };
-    let report = run_part(&discover(&args.paths, false), eval)?;
+    let report = run_part(&discover_named(&args.paths)?, eval)?;
     Ok(show(&format!("{report}\n")))
 }

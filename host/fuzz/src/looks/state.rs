@@ -1,7 +1,5 @@
 //! Files that a run leaves and reads again. A damaged one is an error, never another number; one whose checksum was made anew, as somebody
 //! with a bad mind could, is read without a panic and without more memory than it has bytes for.
-//!
-//! A reader joins by an entry in [`READERS`]: a file to begin with, and what reads one.
 
 use candle_core::{Device, Tensor};
 use sha2::{Digest, Sha256};
@@ -12,7 +10,7 @@ use stillhouse::train::{Position, verify_cache, verify_checkpoint, verify_record
 
 /// A kind of file.
 pub struct Reader {
-    /// Name of the target.
+    /// Its name.
     pub name: &'static str,
     /// A whole file.
     pub whole: fn() -> Vec<u8>,
@@ -22,12 +20,16 @@ pub struct Reader {
     pub sealed: fn(&[u8]) -> Vec<u8>,
 }
 
-/// Every kind.
-pub const READERS: [Reader; 3] = [
-    Reader { name: "checkpoint", whole: checkpoint, read: read_checkpoint, sealed: sealed_checkpoint },
-    Reader { name: "recording", whole: recording, read: read_recording, sealed: sealed_recording },
-    Reader { name: "cache", whole: cache, read: read_cache, sealed: sealed_cache },
-];
+/// A checkpoint of a run.
+pub const CHECKPOINT: Reader =
+    Reader { name: "checkpoint", whole: checkpoint, read: read_checkpoint, sealed: sealed_checkpoint };
+
+/// A recording of what sources gave.
+pub const RECORDING: Reader =
+    Reader { name: "recording", whole: recording, read: read_recording, sealed: sealed_recording };
+
+/// What frozen models gave.
+pub const CACHE: Reader = Reader { name: "cache", whole: cache, read: read_cache, sealed: sealed_cache };
 
 impl Reader {
     /// Reads a damaged file as it is and sealed anew; true where the latter was taken.

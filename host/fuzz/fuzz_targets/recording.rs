@@ -1,0 +1,5 @@
+#![no_main]
+
+use stillhouse_fuzz::looks::state::RECORDING;
+
+stillhouse_fuzz::target!(RECORDING.whole, |input| RECORDING.look(input));
