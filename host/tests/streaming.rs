@@ -162,6 +162,27 @@ fn batch_of_damaged_pictures_alone_is_passed_over() {
     assert_eq!(wrong.code, Some(1), "{}", wrong.err);
 }
 
+/// An update is the mean over its samples, however they are cut into pieces, of which some lack one.
+#[test]
+fn pieces_of_an_update_count_as_much_as_they_have_samples() {
+    let lab = Lab::new();
+    let pictures = lab.path().join("pictures");
+    write_pictures(&pictures, 64, 8);
+    for name in ["train/a/003.png", "train/a/017.png", "train/b/010.png"] {
+        cut(&pictures.join(name));
+    }
+    let data = normalised("use = \"folder:pictures\"\nstream = true\ncache_mb = 0\ndamaged = { skip = 3 }");
+    let weights = |name: &str, pieces: &str| {
+        lab.run(name, &data.replace("batch = 8\n", pieces).replace("momentum = 0.9", "momentum = 0.0")).table();
+        lab.weights(name, "learn", "last")
+    };
+    let whole = weights("whole", "batch = 16\n");
+    for (name, pieces) in [("halves", "batch = 8\naccumulate = 2\n"), ("quarters", "batch = 4\naccumulate = 4\n")] {
+        let distance = whole.distance(&weights(name, pieces));
+        assert!(distance < 1e-6, "{name}: {distance}");
+    }
+}
+
 /// The limit is that of the run, not of the process.
 #[test]
 fn damaged_pictures_are_counted_over_all_parts_of_a_run() {

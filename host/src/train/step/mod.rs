@@ -3,6 +3,7 @@
 mod checks;
 mod ports;
 mod report;
+mod shares;
 mod steep;
 mod undo;
 
@@ -25,6 +26,7 @@ use candle_core::Tensor;
 use checks::{check_fired, check_given, not_finite, scalar};
 use indexmap::IndexMap;
 pub use report::{StepReport, TermValue};
+use shares::Shares;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use undo::Undo;
@@ -38,6 +40,9 @@ pub struct Stepper<'a> {
     caches: Option<&'a Caches>,
     accumulated: Vec<Gradients>,
     pieces: usize,
+    shares: Shares,
+    /// What the running piece counts.
+    share: f64,
     /// Why the running update is left out.
     spoiled: Option<Rc<TrainError>>,
     /// No sample is left of a piece of the running update.
@@ -77,6 +82,8 @@ impl<'a> Stepper<'a> {
             caches: None,
             accumulated,
             pieces: 0,
+            shares: Shares::default(),
+            share: 1.0,
             spoiled: None,
             lacks: false,
             undo: Undo::default(),
@@ -106,7 +113,8 @@ impl<'a> Stepper<'a> {
         self.optimizers
     }
 
-    /// Works on one batch. `lr_factor` is the schedule's; `norms` asks for gradient norms.
+    /// Works on one batch. `lr_factor` is the schedule's; `norms` asks for gradient norms. A batch counts as much in its update as it has
+    /// samples.
     ///
     /// An update of which a term or a gradient is not finite is left out where the stage skips such: what waits for it is
     /// dropped, no buffer is taken over, and its other batches are not worked on.
@@ -125,6 +133,8 @@ impl<'a> Stepper<'a> {
             &Moment { seed: moment.seed ^ (self.pieces as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15), ..moment.clone() };
         let mut cache = Cache::new();
         self.pieces += 1;
+        let samples = fields.values().next().and_then(|field| field.dims().first().copied());
+        self.share = self.shares.add(samples.unwrap_or(1));
         let update = self.pieces >= self.stage.spec.accumulate;
         let mut report = StepReport { updated: update, ..StepReport::default() };
         if self.spoiled.is_none() && !self.lacks {
@@ -164,6 +174,7 @@ impl<'a> Stepper<'a> {
         report.left_out = self.spoiled.is_some() || self.lacks;
         if report.updated {
             (self.pieces, self.lacks) = (0, false);
+            self.shares.clear();
             self.undo.forget();
             report.skipped = self.spoiled.take();
         }
@@ -312,7 +323,7 @@ impl<'a> Stepper<'a> {
                 seen.entry(name.clone()).and_modify(|zero| *zero &= is_zero).or_insert(is_zero);
             }
         }
-        let scale = 1.0 / self.stage.spec.accumulate as f64;
+        let scale = self.share / self.stage.spec.accumulate as f64;
         let sum = &mut self.accumulated[index];
         for (name, gradient) in gradients {
             let gradient = if scale == 1.0 { gradient } else { gradient.affine(scale, 0.0)? };
@@ -326,6 +337,12 @@ impl<'a> Stepper<'a> {
             return Ok(());
         }
         let mut gradients = std::mem::take(sum);
+        let rest = self.shares.rest(self.stage.spec.accumulate);
+        if rest != 1.0 {
+            for gradient in gradients.values_mut() {
+                *gradient = gradient.affine(rest, 0.0)?;
+            }
+        }
         if let Some(limit) = self.stage.spec.clip_norm {
             optim::clip(&mut gradients, limit)?;
         }
