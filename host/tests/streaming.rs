@@ -92,7 +92,7 @@ fn picture_that_is_damaged_ends_a_streaming_run_at_its_last_checkpoint() {
     let victim = pictures.join("train/b/007.png");
     let whole = fs::read(&victim).expect("reads");
     cut(&victim);
-    let ran = lab.run_with("a", &text, &["--resume"]);
+    let ran = lab.run_with("a", &text, &["--resume", "--accept-changes"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
     assert!(
         ran.err.starts_with("error: `") && ran.err.contains("train/b/007.png` is not a readable picture"),
@@ -101,7 +101,7 @@ fn picture_that_is_damaged_ends_a_streaming_run_at_its_last_checkpoint() {
     );
     assert!(ran.err.contains("the last checkpoint is in "), "{}", ran.err);
     fs::write(&victim, whole).expect("is written");
-    lab.run_with("a", &text, &["--resume"]).table();
+    lab.run_with("a", &text, &["--resume", "--accept-changes"]).table();
     assert_eq!(lab.checkpoint("a").differing(&lab.checkpoint("never")), Vec::<String>::new());
 }
 
@@ -198,6 +198,10 @@ fn damaged_pictures_are_counted_over_all_parts_of_a_run() {
     fs::write(&first, whole).expect("is written");
     cut(&second);
     let ran = lab.run_with("a", &text, &["--resume"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    let told = "\n  data main: the SHA-256 of the names and lengths of its files was ";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    let ran = lab.run_with("a", &text, &["--resume", "--accept-changes"]);
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert!(ran.err.contains("error: more samples are damaged than `damaged` allows"), "{}", ran.err);
     assert!(ran.err.contains("train/a/011.png` is not a readable picture"), "{}", ran.err);

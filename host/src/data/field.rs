@@ -1,6 +1,7 @@
 //! Fields: one named quantity of every sample, row by row.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::DataError;
@@ -34,9 +35,9 @@ pub trait Rows: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether they come from a file each time, so that more threads are of use.
-    fn are_read(&self) -> bool {
-        false
+    /// Files that they are read from each time, in a fixed order; none where they are made in memory.
+    fn files(&self) -> &[PathBuf] {
+        &[]
     }
 }
 
@@ -160,9 +161,17 @@ impl Field {
         }
     }
 
-    /// Whether samples come from a file each time.
+    /// Files that samples come from each time; none where they are in memory.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        match &self.values {
+            Values::Made(made) => made.rows.files(),
+            _ => &[],
+        }
+    }
+
+    /// Whether samples come from a file each time, so that more threads are of use.
     pub(crate) fn are_read(&self) -> bool {
-        matches!(&self.values, Values::Made(made) if made.rows.are_read())
+        !self.files().is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Pictures of one set brought to the form of another: the middle of them, at another size.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -116,8 +117,8 @@ impl Rows for Fitted {
         Ok(())
     }
 
-    fn are_read(&self) -> bool {
-        self.source.are_read()
+    fn files(&self) -> &[PathBuf] {
+        self.source.files()
     }
 }
 

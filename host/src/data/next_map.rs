@@ -1,5 +1,6 @@
 //! From clips to pictures with a map: what the next frame looks like, or where it is above a value.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -95,8 +96,8 @@ impl Rows for Cut {
         Ok(())
     }
 
-    fn are_read(&self) -> bool {
-        self.clips.are_read()
+    fn files(&self) -> &[PathBuf] {
+        self.clips.files()
     }
 }
 

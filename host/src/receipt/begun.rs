@@ -35,9 +35,9 @@ impl Inputs {
         let text = setup.sources.resolved_toml(folder);
         let (manifest, sources) =
             load_str(&folder.join(NAME), &text, &[]).map_err(|error| format!("the resolved manifest: {error}"))?;
-        // What is damaged of a set that is read as it is asked for is told, or left out, when its turn comes.
-        let held = setup.data.iter().filter(|(_, set)| !set.train.are_read());
-        let data = held.map(|(name, set)| HashedData::of(name, set)).collect();
+        // Files that samples stay in are not read before their turn comes: there may be more of them than memory.
+        let every = |set: &DataSet| if set.train.are_read() { 0 } else { set.every() };
+        let data = setup.data.iter().map(|(name, set)| HashedData::read(name, set, every(set))).collect();
         Ok(Inputs { changed: vec![], lock: Lock::of_use(&manifest, &sources, &setup.registry), data })
     }
 
@@ -47,12 +47,12 @@ impl Inputs {
     }
 
     /// Plugins, files and data that are others than they were `before`, a line each. What a changed manifest names anew is not
-    /// told, nor samples that are read from files of their own when they are asked for.
+    /// told. Samples that stay in files are compared by the names and lengths of these.
     pub fn changes(&self, setup: &Setup, before: &Inputs) -> Vec<String> {
         let mut all = self.lock.replaced(&before.lock);
         for now in &self.data {
             let Some(old) = before.data.iter().find(|old| old.name == now.name) else { continue };
-            let again = setup.data.get(&now.name).filter(|_| now.every != old.every);
+            let again = setup.data.get(&now.name).filter(|_| now.every != old.every && now.every > 0 && old.every > 0);
             let now = again.map_or_else(|| now.clone(), |set| HashedData::read(&now.name, set, old.every));
             all.extend(old.difference(&now).map(|told| format!("data {}: {told}", now.name)));
         }
@@ -61,7 +61,7 @@ impl Inputs {
 
     /// What is known of a data set.
     pub(super) fn data(&self, name: &str, set: &DataSet) -> HashedData {
-        let known = self.data.iter().find(|known| known.name == name);
+        let known = self.data.iter().find(|known| known.name == name && known.every > 0);
         known.cloned().unwrap_or_else(|| HashedData::of(name, set))
     }
 

@@ -104,7 +104,7 @@ pub struct HashedData {
     pub test: usize,
     /// SHA-256 of all of them: of their labels, and of the values of one of so many.
     pub sha256: String,
-    /// One of how many was read for it: each, where samples lie in memory.
+    /// One of how many was read for it: each, where samples lie in memory; none with 0, but names and lengths of their files.
     #[serde(default = "each", skip_serializing_if = "is_each")]
     pub every: usize,
 }
@@ -143,8 +143,13 @@ impl HashedData {
         if counts(self) != counts(now) {
             return Some(format!("it had {}, and has {}", counts(self), counts(now)));
         }
+        if (self.every == 0) != (now.every == 0) {
+            // The same files, of which one of the two kept the samples in memory.
+            return None;
+        }
+        let of = if self.every == 0 { "the names and lengths of its files" } else { "its samples" };
         (self.sha256 != now.sha256)
-            .then(|| format!("the SHA-256 of its samples was {:.12}.. and is {:.12}..", self.sha256, now.sha256))
+            .then(|| format!("the SHA-256 of {of} was {:.12}.. and is {:.12}..", self.sha256, now.sha256))
     }
 }
 

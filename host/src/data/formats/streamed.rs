@@ -84,8 +84,8 @@ impl Rows for Pictures {
         true
     }
 
-    fn are_read(&self) -> bool {
-        true
+    fn files(&self) -> &[PathBuf] {
+        &self.paths
     }
 }
 
@@ -143,7 +143,7 @@ impl Rows for FileRows {
         true
     }
 
-    fn are_read(&self) -> bool {
-        true
+    fn files(&self) -> &[PathBuf] {
+        std::slice::from_ref(&self.path)
     }
 }
