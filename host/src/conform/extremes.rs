@@ -32,7 +32,7 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                             None => finite += 1,
                             Some(wrong) => return Ok(Verdict::Failed(format!("{}: {wrong}", place()))),
                         },
-                        Err(Trouble::Refused(_)) => refused += 1,
+                        Err(Trouble::Refused(_) | Trouble::Unfit(_)) => refused += 1,
                         Err(Trouble::Panicked(text)) => return Ok(Verdict::Failed(format!("{}: {text}", place()))),
                     }
                 }

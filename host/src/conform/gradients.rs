@@ -22,13 +22,15 @@ const DIRECTIONS: usize = 2;
 const POINTS: u64 = 3;
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
-    let (mut count, mut worst) = (0, 0f64);
+    let (mut count, mut worst, mut largest, mut keeps) = (0, 0f64, 0f64, false);
     for scene in &kit.scenes {
         let mut wrong = None;
         for point in 0..POINTS {
             match compare(kit, scene, point)? {
-                Ok((compared, error)) => {
-                    (count, worst) = (count + compared, worst.max(error));
+                Ok(compared) => {
+                    count += compared.count;
+                    keeps |= compared.keeps;
+                    (worst, largest) = (worst.max(compared.error), largest.max(compared.largest));
                     wrong = None;
                     break;
                 }
@@ -42,18 +44,29 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     if count == 0 {
         return Ok(Verdict::NotApplicable("nothing has a gradient: see `reach`".into()));
     }
+    // What keeps something may be where it wants to be at first.
+    let ordinary = kit.scenes.iter().find(|scene| !scene.is_narrow);
+    if let (0.0, Some(scene), false) = (largest, ordinary, keeps) {
+        return Ok(Verdict::Failed(format!("{}: every gradient is 0, so nothing would be learnt", scene.name)));
+    }
     let within = if worst == 0.0 { "rounding".into() } else { format!("{worst:.0e} of the largest gradient") };
     Ok(Verdict::Ok(format!("{count} quotients, within {within}")))
 }
 
-/// Number of quotients and largest relative error; or the first that differs.
-type Compared = Result<(usize, f64), String>;
+/// Number of quotients, their largest relative error, the largest gradient, and whether the part has parameters or buffers.
+struct Compared {
+    count: usize,
+    error: f64,
+    largest: f64,
+    keeps: bool,
+}
 
-fn compare(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Compared, Trouble> {
+/// Compares all gradients of a scene; or tells the first that differs.
+fn compare(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Result<Compared, String>, Trouble> {
     let subject = kit.subject(DType::F64, scene)?;
     subject.part.set_manner(Manner { draws: true, ..Manner::default() });
     let ports = scene.values(DType::F64, Fill::Random(point))?;
-    let (mut count, mut worst) = (0, 0f64);
+    let (mut count, mut worst, mut steepest) = (0, 0f64, 0f64);
     for at in subject.moments() {
         let outcome = subject.run(&at, &ports)?;
         let point = Point {
@@ -68,11 +81,10 @@ fn compare(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Compared, Trouble
             let values = gradient.as_ref().map(numbers).transpose()?;
             exact.push((name.clone(), values.or_else(absent)));
         }
-        let largest = exact
-            .iter()
-            .filter_map(|(_, values)| values.as_ref())
-            .flatten()
-            .fold(1e-6f64, |most, value| most.max(value.abs()));
+        let all = exact.iter().filter_map(|(_, values)| values.as_ref()).flatten();
+        let largest = all.fold(0f64, |most, value| most.max(value.abs()));
+        steepest = steepest.max(largest);
+        let largest = largest.max(1e-6);
         let size = objective(&outcome.given)?.abs().max(1.0);
         for (name, values) in &exact {
             let Some(values) = values else { continue };
@@ -103,7 +115,8 @@ fn compare(kit: &Kit<'_>, scene: &Scene, point: u64) -> Result<Compared, Trouble
             }
         }
     }
-    Ok(Ok((count, worst)))
+    let keeps = !subject.part.params().entries().is_empty();
+    Ok(Ok(Compared { count, error: worst, largest: steepest, keeps }))
 }
 
 /// The part's graph with what passes no gradient held; `None` where values are read, so that the part itself is asked.

@@ -3,13 +3,13 @@
 use super::report::{Checked, PartReport, Verdict};
 use super::scene::{FAMILIES, Optional, Scene};
 use super::subject::{Subject, Trouble};
-use super::{extremes, gradients, reach, repeat, samples, schema, settings, shapes, state, unfused, values};
+use super::{extremes, gradients, reach, repeat, samples, schema, settings, shapes, state, unfused, values, variants};
 use crate::plugin::Component;
 use candle_core::DType;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Names of the checks, in order.
-pub const CHECKS: [&str; 11] = [
+pub const CHECKS: [&str; 12] = [
     "schema",
     "settings",
     "shapes",
@@ -21,6 +21,7 @@ pub const CHECKS: [&str; 11] = [
     "repeat",
     "state",
     "unfused",
+    "variants",
 ];
 
 /// Samples of a batch that most checks take.
@@ -32,6 +33,8 @@ pub(super) struct Kit<'a> {
     pub(super) config: &'a str,
     /// What the part takes, the simplest first.
     pub(super) scenes: Vec<Scene>,
+    /// How an operation did not fit, for inputs of several numbers a sample that are not taken.
+    pub(super) unfit: Option<String>,
     /// Those of them that are larger than what a kernel does at once.
     pub(super) wide: Vec<Scene>,
 }
@@ -44,25 +47,27 @@ type Check = fn(&Kit<'_>) -> Seen;
 
 /// Looks at one component, made with these settings (a JSON object).
 pub fn check_part(component: &Component, config: &str) -> PartReport {
-    let mut kit = Kit { component, config, scenes: vec![], wide: vec![] };
+    let mut kit = Kit::new(component, config);
     let mut checks = vec![];
     let mut add = |check: &str, seen: Seen| {
         let verdict = seen.unwrap_or_else(|trouble| Verdict::Failed(trouble.text().to_owned()));
         checks.push(Checked { check: check.into(), verdict });
     };
-    let accepted = kit.accepted().map(|scenes| kit.scenes = scenes);
+    let accepted = kit.accept();
     add("schema", schema::check(&kit));
     add("settings", settings::check(&kit));
     match accepted.and_then(|()| kit.wide()) {
         Ok(wide) => kit.wide = wide,
         Err(trouble) => {
             add("shapes", Err(trouble));
-            let why = "no inputs are taken: see `shapes`";
-            CHECKS[3..].iter().for_each(|check| add(check, Ok(Verdict::NotApplicable(why.into()))));
+            add(
+                "values",
+                Ok(Verdict::NotApplicable("no inputs are taken, so this and all others cannot be checked".into())),
+            );
             return PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks };
         }
     }
-    let others: [(&str, Check); 9] = [
+    let others: [(&str, Check); 10] = [
         ("shapes", shapes::check),
         ("values", values::check),
         ("extremes", extremes::check),
@@ -72,6 +77,7 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
         ("repeat", repeat::check),
         ("state", state::check),
         ("unfused", unfused::check),
+        ("variants", variants::check),
     ];
     for (name, check) in others {
         let seen = catch_unwind(AssertUnwindSafe(|| check(&kit)));
@@ -80,14 +86,19 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
     PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks }
 }
 
-impl Kit<'_> {
+impl<'a> Kit<'a> {
+    /// Of a component with these settings, before it was given anything.
+    pub(super) fn new(component: &'a Component, config: &'a str) -> Kit<'a> {
+        Kit { component, config, scenes: vec![], unfit: None, wide: vec![] }
+    }
+
     /// Made and bound.
     pub(super) fn subject(&self, float: DType, scene: &Scene) -> Result<Subject, Trouble> {
         Subject::bound(self.component, self.config, float, scene)
     }
 
-    /// Scenes of all families that the part takes, each once.
-    fn accepted(&self) -> Result<Vec<Scene>, Trouble> {
+    /// Finds the scenes of all families that the part takes, each once.
+    pub(super) fn accept(&mut self) -> Result<(), Trouble> {
         let ports = Subject::make(self.component, self.config, DType::F64)?.ports();
         let (mut taken, mut first): (Vec<Scene>, Option<Trouble>) = (vec![], None);
         for family in &FAMILIES {
@@ -99,10 +110,14 @@ impl Kit<'_> {
                         break;
                     }
                     Err(trouble) => {
-                        let worse = !matches!(
-                            (&first, &trouble),
-                            (Some(Trouble::Panicked(_)), _) | (Some(_), Trouble::Refused(_))
-                        );
+                        if let (Trouble::Unfit(text), None, false) = (&trouble, &self.unfit, scene.is_narrow) {
+                            self.unfit = Some(format!("{}: {text}", scene.name));
+                        }
+                        let worse = match (&first, &trouble) {
+                            (None, _) => true,
+                            (Some(before), Trouble::Panicked(_)) => !matches!(before, Trouble::Panicked(_)),
+                            (Some(_), _) => false,
+                        };
                         first = if worse { Some(trouble.within(&scene.name)) } else { first };
                     }
                 }
@@ -112,7 +127,8 @@ impl Kit<'_> {
             let none = || Trouble::Refused("none of the generated inputs is taken: there are no ports".into());
             return Err(first.map_or_else(none, |trouble| trouble.within("none of the generated inputs is taken")));
         }
-        Ok(taken)
+        self.scenes = taken;
+        Ok(())
     }
 
     /// Larger scenes that the part takes.

@@ -12,6 +12,7 @@
 //! | `samples` | a batch gives what its halves give, unless the part says that it compares the samples of a batch |
 //! | `repeat` | a second run, a second part and other numbers of threads give the same bits |
 //! | `state` | parameters and buffers hold all that there is to keep: after a save and a load the next step is the same |
+//! | `variants` | other values of settings, one by one, keep `values`, `extremes`, `gradients` and `reach` |
 //! | `unfused` | own operations equal their composite form in both types, on large inputs, too; time and memory beside it |
 //!
 //! [`check_part`] does this to one component by the way of training ([`BoundPart`](crate::ops::BoundPart)); a module runs in evaluation, too, and two
@@ -33,6 +34,7 @@ mod state;
 mod subject;
 mod unfused;
 mod values;
+mod variants;
 
 pub use kit::{CHECKS, check_part};
 pub use report::{Checked, PartReport, Verdict};

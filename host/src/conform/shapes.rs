@@ -7,13 +7,18 @@ use super::subject::{Subject, Trouble, not_finite};
 use candle_core::DType;
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
+    if let (true, Some(unfit)) = (kit.scenes.iter().all(|scene| scene.is_narrow), &kit.unfit) {
+        return Ok(Verdict::Failed(format!("takes one number a sample and nothing else; {unfit}")));
+    }
     let ports = Subject::make(kit.component, kit.config, DType::F64)?.ports();
     let (mut taken, mut refused) = (0, 0);
     for scene in scenes(kit, &ports) {
         match attempt(kit, &scene) {
             Ok(()) => taken += 1,
-            Err(Trouble::Refused(text)) if text.len() >= 12 => refused += 1,
-            Err(Trouble::Refused(text)) => return Ok(Verdict::Failed(format!("{}: says only {text:?}", scene.name))),
+            Err(Trouble::Refused(text) | Trouble::Unfit(text)) if text.len() >= 12 => refused += 1,
+            Err(Trouble::Refused(text) | Trouble::Unfit(text)) => {
+                return Ok(Verdict::Failed(format!("{}: says only {text:?}", scene.name)));
+            }
             Err(Trouble::Panicked(text)) => return Ok(Verdict::Failed(format!("{}: {text}", scene.name))),
         }
     }

@@ -16,6 +16,8 @@ use stillhouse_plugin::desc::{FieldSite, Kind, ModelSite, Plan, Port, Site};
 pub(super) enum Trouble {
     /// The part, or the host for it, said so in words.
     Refused(String),
+    /// An operation of the host did not fit: the part did not look at what it got.
+    Unfit(String),
     /// A panic was caught.
     Panicked(String),
 }
@@ -23,7 +25,7 @@ pub(super) enum Trouble {
 impl Trouble {
     pub(super) fn text(&self) -> &str {
         match self {
-            Trouble::Refused(text) | Trouble::Panicked(text) => text,
+            Trouble::Refused(text) | Trouble::Unfit(text) | Trouble::Panicked(text) => text,
         }
     }
 }
@@ -33,6 +35,7 @@ impl Trouble {
     pub(super) fn within(self, place: &str) -> Trouble {
         match self {
             Trouble::Refused(text) => Trouble::Refused(format!("{place}: {text}")),
+            Trouble::Unfit(text) => Trouble::Unfit(format!("{place}: {text}")),
             Trouble::Panicked(text) => Trouble::Panicked(format!("{place}: {text}")),
         }
     }
@@ -40,7 +43,12 @@ impl Trouble {
 
 impl From<OpError> for Trouble {
     fn from(error: OpError) -> Trouble {
-        if error.is_panic() { Trouble::Panicked(error.to_string()) } else { Trouble::Refused(error.to_string()) }
+        let text = error.to_string();
+        match error {
+            OpError::Part { code: code::OPERATION, .. } => Trouble::Unfit(text),
+            _ if error.is_panic() => Trouble::Panicked(text),
+            _ => Trouble::Refused(text),
+        }
     }
 }
 

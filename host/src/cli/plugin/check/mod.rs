@@ -67,7 +67,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let parts: Vec<&Component> = registry.components().iter().filter(|component| is_meant(args, component)).collect();
     if parts.is_empty() {
-        let name = args.part.as_deref().unwrap_or_default();
+        let Some(name) = args.part.as_deref() else {
+            let hint = "`register!(loss Mine);` stands beside each type, whose module is named in `lib.rs`";
+            print_error("this plugin has no parts", &[], Some(hint));
+            return ExitCode::from(FAILED);
+        };
         let known = registry.components().iter().map(|component| component.desc.name.as_str());
         let hint = crate::cli::known_hint(name, known);
         print_error(&format!("this plugin has no part `{name}`"), &[], Some(&hint));

@@ -200,3 +200,36 @@ impl Loss for OtherDefault {
 }
 
 register!(loss OtherDefault);
+
+/// Settings of [`OtherRoot`].
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OtherRootConfig {
+    /// Whether the root of the distance is taken.
+    root: bool,
+}
+
+/// A distance that is sound as long as its setting is left alone.
+pub(crate) struct OtherRoot(OtherRootConfig);
+
+impl Component for OtherRoot {
+    type Config = OtherRootConfig;
+    const NAME: &'static str = "other_root";
+    const DOC: &'static str = "Takes a root without a bound below where a setting says so";
+    fn new(config: OtherRootConfig) -> Result<Self> {
+        Ok(OtherRoot(config))
+    }
+    fn ports() -> Vec<Port> {
+        vec![Port::student().or("logits"), Port::teacher().or("logits")]
+    }
+}
+
+impl Loss for OtherRoot {
+    fn forward(&self, _: &Cx, x: &Inputs) -> Result<Tensor> {
+        let (student, teacher) = pair(Self::NAME, x)?;
+        let squares = (student - teacher).square().sum(&[1]);
+        Ok(if self.0.root { squares.sqrt() } else { squares }.mean_all())
+    }
+}
+
+register!(loss OtherRoot);

@@ -20,6 +20,16 @@ loss!(Imprecise, "imprecise", "Loses what single precision cannot hold", |_cx, x
     Ok((((student - teacher).square() + 3e6) - 3e6).mean_all())
 });
 
+loss!(TurnsOver, "turns_over", "Turns both sides over, so that nothing but one class fits", |_cx, x| {
+    let (student, teacher) = pair("turns_over", x)?;
+    Ok((student.t() * teacher).mean_all())
+});
+
+loss!(Flat, "flat", "Gives a gradient that is 0 everywhere", |_cx, x| {
+    let (student, teacher) = pair("flat", x)?;
+    Ok((student * 0.0 - teacher).square().mean_all())
+});
+
 loss!(CouplesSamples, "couples_samples", "Forgets a dimension: [N] times [N, 1] is [N, N]", |_cx, x| {
     let (student, teacher) = pair("couples_samples", x)?;
     Ok((student.square().sum(&[1]) * teacher.square().sum_keep(&[1])).mean_all())
