@@ -98,6 +98,8 @@ fn new_plugin_is_told_of_a_namesake_and_of_where_cargo_builds() {
     assert!(said.out.contains(note), "{}", said.out);
     assert!(said.out.contains(&format!("check target/release/{}\n", library("kd"))), "{}", said.out);
     assert!(said.out.ends_with("\n  stillhouse run example.toml\n"), "{}", said.out);
+    let said = place.succeed(&["plugin", "new", "short", "--reads", "labels"]);
+    assert!(said.out.starts_with("wrote the loss `short` to `short`, "), "{}", said.out);
     let mut command = place.command(&["plugin", "new", "mine", "--kind", "loss"]);
     let out = command.env("CARGO_TARGET_DIR", "/shared").output().expect("runs").stdout;
     let (said, file) = (String::from_utf8(out).expect("text"), format!("/shared/release/{}", library("mine")));

@@ -84,10 +84,21 @@ fn shapes_that_a_part_refuses_are_named_on_both_sides() {
 }
 
 #[test]
+fn port_among_the_settings_is_told_where_it_belongs() {
+    let lab = Lab::new();
+    let body = format!("{DIGITS}\n{DISTIL}\nterms.task = {{ use = \"cross_entropy\", label = \"label\" }}\n");
+    let (message, hint) = lab.refusal(&body);
+    assert_eq!(message, "unknown key `label` in `stage.distil.terms.task`");
+    assert_eq!(hint, "`label` is a port: write `ports.label = \"...\"`");
+}
+
+#[test]
 fn fused_operation_on_other_shapes_is_refused() {
     let text = message("terms.near = { use = \"fused_four\", student = \"fc1\", teacher = \"logits\" }");
     let reason = "wants [N, D], [N, D], [D], [D], got [[32, 16], [32, 10], [16], [16]]";
-    assert_eq!(text, format!("`near` (`fused_four`): fused operation `squares`: {reason}"));
+    let wanted =
+        format!("`near` (`fused_four`): fused operation `squares`: {reason} (tests/plugins/general/src/fused_four.rs:");
+    assert!(text.starts_with(&wanted) && text.ends_with(')'), "{text}");
 }
 
 #[test]

@@ -178,8 +178,24 @@ fn run_part_of_wrong_tensors_is_error() {
     assert_eq!(fails(linear, &[from, to, ("param.weight", &logits)]), "`param.weight` must be [2, 2], got [1, 2]");
     let cotangent = fails(kd, &[student, teacher, ("cotangent.x", &logits)]);
     assert!(cotangent.starts_with("`cotangent.x` of in.safetensors is nobody's: `kd` gives"), "{cotangent}");
-    let bytes = Tensor::new(&[1u8], &Device::Cpu).expect("small");
-    assert_eq!(fails(kd, &[("input.student.0", &bytes), teacher]), "`input.student.0` must be F64, F32 or I64, got U8");
+    let half = logits.to_dtype(DType::F16).expect("small");
+    assert_eq!(
+        fails(kd, &[("input.student.0", &half), teacher]),
+        "`input.student.0` must be F64, F32 or whole numbers of up to 64 bits, got F16"
+    );
+    let typo = fails(kd, &[student, teacher, ("inputs.student", &logits)]);
+    let names = "names begin with `input.`, `param.`, `frozen.`, `buffer.` or `cotangent.`";
+    let wanted =
+        format!("`inputs.student` of in.safetensors is nobody's: {names}\n\nhint: did you mean `input.student`?");
+    assert_eq!(typo, wanted);
+    let labels = [0_i64, 1].map(|label| Tensor::new(&[label], &Device::Cpu).expect("small"));
+    let bytes = labels[1].to_dtype(DType::U8).expect("small");
+    let loss = |label: &Tensor| {
+        let part = (Kind::Loss, "cross_entropy", "{}");
+        evaluated(&registry, path, part, Float::F64, &[student, ("input.label", label)]).expect("runs").loss()
+    };
+    assert_eq!(loss(&bytes), loss(&labels[1]), "whole numbers of any size are labels");
+    assert_ne!(loss(&bytes), loss(&labels[0]));
     assert!(
         fails((Kind::Loss, "cross_entropy", "{}"), &[student, ("input.target", &logits)])
             .starts_with("`cross_entropy`: ")

@@ -37,13 +37,15 @@ pub(super) struct Kit<'a> {
     pub(super) unfit: Option<String>,
     /// Those of them that are larger than what a kernel does at once.
     pub(super) wide: Vec<Scene>,
+    /// Checks that failed so far.
+    pub(super) failed: Vec<&'a str>,
 }
 
 /// A check that came to its end: ok with what was seen, or why not.
 pub(super) type Seen = Result<Verdict, Trouble>;
 
 /// One check of a part that takes some inputs.
-type Check = fn(&Kit<'_>) -> Seen;
+pub(super) type Check = fn(&Kit<'_>) -> Seen;
 
 /// Looks at one component, made with these settings (a JSON object).
 pub fn check_part(component: &Component, config: &str) -> PartReport {
@@ -81,7 +83,11 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
     ];
     for (name, check) in others {
         let seen = catch_unwind(AssertUnwindSafe(|| check(&kit)));
-        add(name, seen.unwrap_or_else(|_| Err(Trouble::Panicked("the host panicked; please report this".into()))));
+        let seen = seen.unwrap_or_else(|_| Err(Trouble::Panicked("the host panicked; please report this".into())));
+        if seen.as_ref().map_or(true, Verdict::is_failure) {
+            kit.failed.push(name);
+        }
+        add(name, seen);
     }
     PartReport { kind: component.desc.kind, name: component.desc.name.clone(), checks }
 }
@@ -89,7 +95,7 @@ pub fn check_part(component: &Component, config: &str) -> PartReport {
 impl<'a> Kit<'a> {
     /// Of a component with these settings, before it was given anything.
     pub(super) fn new(component: &'a Component, config: &'a str) -> Kit<'a> {
-        Kit { component, config, scenes: vec![], unfit: None, wide: vec![] }
+        Kit { component, config, scenes: vec![], unfit: None, wide: vec![], failed: vec![] }
     }
 
     /// Made and bound.

@@ -1,6 +1,6 @@
 //! Other values of the settings, one by one: what holds for the defaults holds for them.
 
-use super::kit::{Kit, Seen};
+use super::kit::{Check, Kit, Seen};
 use super::report::Verdict;
 use super::schema::{defaults, fits, followed, properties};
 use super::subject::Trouble;
@@ -37,7 +37,7 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
                 }
                 Err(trouble) => return Ok(Verdict::Failed(format!("`{key}` = {value}: {}", trouble.text()))),
             }
-            if let Some(wrong) = broken(&other) {
+            if let Some(wrong) = broken(&other, &kit.failed) {
                 return Ok(Verdict::Failed(format!("`{key}` = {value}: {wrong}")));
             }
             held += 1;
@@ -50,15 +50,15 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     })
 }
 
-/// What does not hold.
-fn broken(kit: &Kit<'_>) -> Option<String> {
-    let all: [(&str, fn(&Kit<'_>) -> Seen); 4] = [
+/// What does not hold, apart from checks that failed before.
+fn broken(kit: &Kit<'_>, failed: &[&str]) -> Option<String> {
+    let all: [(&str, Check); 4] = [
         ("values", values::check),
         ("extremes", extremes::check),
         ("gradients", gradients::check),
         ("reach", reach::check),
     ];
-    all.into_iter().find_map(|(name, check)| match check(kit) {
+    all.into_iter().filter(|(name, _)| !failed.contains(name)).find_map(|(name, check)| match check(kit) {
         Ok(Verdict::Failed(why)) => Some(format!("{name}: {why}")),
         Err(trouble) => Some(format!("{name}: {}", trouble.text())),
         Ok(_) => None,

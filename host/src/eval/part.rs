@@ -37,6 +37,9 @@ pub struct PartEval {
     pub phase: String,
 }
 
+/// How the names of tensors of a file begin.
+const PREFIXES: [&str; 5] = ["input.", "param.", "frozen.", "buffer.", "cotangent."];
+
 /// Other names under which a port's values may stand in a file.
 const ALIASES: [(Kind, &str, &str); 6] = [
     (Kind::Loss, "label", "target"),
@@ -80,6 +83,15 @@ pub(super) fn evaluate(
 ) -> Result<EvalReport, EvalError> {
     let kind = spec.kind;
     let node = Node::make(registry, spec, float.dtype())?;
+    if let Some(name) = file.names().find(|name| !PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
+        let close = PREFIXES
+            .iter()
+            .find(|prefix| nearest(name.split('.').next().unwrap_or(name), [&prefix[..prefix.len() - 1]]).is_some());
+        let own = name.split_once('.').map_or(name, |(_, own)| own);
+        let hint = close.map(|prefix| format!("did you mean `{prefix}{own}`?"));
+        let reason = "names begin with `input.`, `param.`, `frozen.`, `buffer.` or `cotangent.`".into();
+        return Err(EvalError::Unclaimed { path: file.path().into(), name: name.into(), reason, hint });
+    }
     let mut engine = Engine::new(registry, file, float.dtype());
     let ports = ports(&mut engine, &node, kind)?;
     if let Some(name) = engine.unclaimed(&["input."]) {

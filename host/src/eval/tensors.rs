@@ -47,7 +47,7 @@ impl Tensors {
         Tensors { path: path.into(), by_name }
     }
 
-    /// Reads a safetensors file of `F64`, `F32` and `I64`.
+    /// Reads a safetensors file of `F64`, `F32` and whole numbers, which become `I64`.
     ///
     /// # Errors
     /// The file is missing, malformed, or has other types.
@@ -56,13 +56,17 @@ impl Tensors {
             return Err(EvalError::file(path, "no such file"));
         }
         let read = candle_core::safetensors::load(path, &Device::Cpu);
-        let by_name: BTreeMap<String, Tensor> =
-            read.map_err(|error| EvalError::file(path, error))?.into_iter().collect();
-        for (name, tensor) in &by_name {
-            if !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::I64) {
-                let wanted = "F64, F32 or I64".into();
-                return Err(EvalError::Tensor { name: name.clone(), wanted, got: format!("{:?}", tensor.dtype()) });
-            }
+        let mut by_name: BTreeMap<String, Tensor> = BTreeMap::new();
+        for (name, tensor) in read.map_err(|error| EvalError::file(path, error))? {
+            let tensor = match tensor.dtype() {
+                DType::F64 | DType::F32 | DType::I64 => tensor,
+                DType::U8 | DType::I16 | DType::I32 | DType::U32 => tensor.to_dtype(DType::I64)?,
+                other => {
+                    let wanted = "F64, F32 or whole numbers of up to 64 bits".into();
+                    return Err(EvalError::Tensor { name, wanted, got: format!("{other:?}") });
+                }
+            };
+            by_name.insert(name, tensor);
         }
         Ok(Tensors::new(path, by_name))
     }

@@ -115,7 +115,10 @@ impl Node {
         match &self.kind {
             Kind::Leaf(Value::String(_)) => "a string",
             Kind::Leaf(Value::Bool(_)) => "a boolean",
-            Kind::Leaf(Value::Number(number)) if number.is_f64() => "a number with a fraction",
+            Kind::Leaf(Value::Number(number)) if number.as_f64().is_some_and(|number| number.fract() != 0.0) => {
+                "a number with a fraction"
+            }
+            Kind::Leaf(Value::Number(number)) if number.is_f64() => "a number with a point",
             Kind::Leaf(_) => "an integer",
             Kind::List(_) => "a list",
             Kind::Table(_) => "a table",

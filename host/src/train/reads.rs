@@ -12,6 +12,9 @@ use stillhouse_plugin::op::{DType, Meta};
 
 use super::binding::{PassPlan, Scene};
 
+/// Layers that a hint names at most.
+const MOST_NAMED: usize = 12;
+
 impl Scene<'_> {
     /// What a port reads: by the manifest, else by its default.
     pub(super) fn port(&self, term: &manifest::Term, port: &Port, path: &ManifestPath) -> Found<Vec<Read>> {
@@ -150,7 +153,15 @@ impl Scene<'_> {
             let hint = match nearest(&selector.path, known.iter().map(String::as_str)) {
                 Some(close) => format!("did you mean `{close}`?"),
                 None if groups.is_empty() => known_hint(&selector.path, graph.paths(), "it has"),
-                None => format!("it has {}, `logits` and the layers inside", quoted(&groups)),
+                None => {
+                    let is_inside = |path: &str| {
+                        groups.iter().any(|group| path.strip_prefix(group).is_some_and(|rest| rest.starts_with('.')))
+                    };
+                    let layers = graph.layers.iter().map(|layer| layer.path.as_str()).filter(|path| !is_inside(path));
+                    let all: Vec<&str> =
+                        groups.iter().copied().chain(layers.take(MOST_NAMED)).chain(["logits"]).collect();
+                    format!("it has {}, and the layers inside; with `:in` what goes into one", quoted(&all))
+                }
             };
             return Err(Problem::new(format!("`{}` has no tap `{}`", model.name, selector.path))
                 .at(at, Part::Value)

@@ -116,7 +116,11 @@ pub(super) fn check_settings(
 ) -> Diagnostics {
     let mut found = Diagnostics::default();
     for wrong in sources.check_config(at, &component.desc.schema, reserved) {
-        let hint = wrong.details.hint.clone().unwrap_or_else(|| settings_hint(&component.desc.name));
+        let port =
+            component.desc.ports.iter().find(|port| wrong.message.starts_with(&format!("unknown key `{}`", port.name)));
+        let of_port = port.map(|port| format!("`{0}` is a port: write `ports.{0} = \"...\"`", port.name));
+        let hint =
+            of_port.or_else(|| wrong.details.hint.clone()).unwrap_or_else(|| settings_hint(&component.desc.name));
         found.push(wrong.hint(hint));
     }
     found

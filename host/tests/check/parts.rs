@@ -85,7 +85,7 @@ fn tap_unlike_any_lists_the_groups() {
 24 | terms.hint = { use = "mse", student = "block*", teacher = "layer2", connector = "conv_regressor" }
    |                                       ^^^^^^^^
    |
-   = hint: it has `layer1`, `layer2`, `layer3`, `logits` and the layers inside
+   = hint: it has `layer1`, `layer2`, `layer3`, `conv1`, `bn1`, `relu1`, `avgpool`, `fc`, `logits`, and the layers inside; with `:in` what goes into one
 
 1 error in the manifest
 "#;
@@ -214,7 +214,7 @@ fn plugin_with_reserved_setting_is_refused() {
 4 | paths = ["greedy.so"]
   |          ^^^^^^^^^^^
   |
-  = hint: rename the setting in the plugin
+  = hint: rename the setting in the plugin; names that are taken: `use`, `weight`, `at`, `student`, `teacher`, `ports`, `connector`, `connector_on`, `phase`
 
 1 error in the manifest
 "#;

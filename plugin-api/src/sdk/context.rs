@@ -3,6 +3,7 @@
 use super::error::{Error, Result};
 use super::fused::{self, FusedOp};
 use super::init::Init;
+use super::place;
 use super::tensor::Tensor;
 use super::threads;
 use crate::abi::{
@@ -24,7 +25,7 @@ impl Door {
     /// The first error of the call, taken.
     pub(crate) fn error(self) -> Error {
         match self.host.take_error()(self.ctx) {
-            ROption::RSome(error) => Error::from_abi(error),
+            ROption::RSome(error) => place::told(Error::from_abi(error)),
             ROption::RNone => Error::coded(abi::code::MISUSE, "a tensor of an earlier call was used"),
         }
     }
@@ -32,7 +33,7 @@ impl Door {
     /// `Err` when an operation of this call failed.
     pub(crate) fn check(self) -> Result<()> {
         match self.host.take_error()(self.ctx) {
-            ROption::RSome(error) => Err(Error::from_abi(error)),
+            ROption::RSome(error) => Err(place::told(Error::from_abi(error))),
             ROption::RNone => Ok(()),
         }
     }
@@ -173,22 +174,26 @@ impl Cx {
         Tensor::own(self.door, self.door.host.constant()(self.door.ctx, bytes.as_slice().into(), dtype as u32, shape))
     }
 
+    #[track_caller]
     fn make(&self, op: &Op) -> Tensor {
         let [out] = Tensor::call(self.door, op, &[]);
         out
     }
 
     /// A tensor of one value.
+    #[track_caller]
     pub fn full(&self, value: f64, shape: &[usize], dtype: DType) -> Tensor {
         self.make(&Op::Full { value, dtype, shape: shape.to_vec() })
     }
 
     /// Identity matrix.
+    #[track_caller]
     pub fn eye(&self, n: usize, dtype: DType) -> Tensor {
         self.make(&Op::Eye { n, dtype })
     }
 
     /// `0, 1, ..., n - 1`.
+    #[track_caller]
     pub fn arange(&self, n: usize, dtype: DType) -> Tensor {
         self.make(&Op::Arange { n, dtype })
     }

@@ -30,6 +30,12 @@ impl Error {
         self
     }
 
+    /// The same error, with a place in the source at its end.
+    pub(crate) fn at(mut self, place: &std::panic::Location<'_>) -> Error {
+        self.message += &format!(" ({place})");
+        self
+    }
+
     /// The message without its context.
     pub fn message(&self) -> &str {
         &self.message

@@ -1,6 +1,7 @@
 //! No panic leaves a plugin: it becomes an error that names the component and the source line.
 
 use super::error::{Error, Result};
+use super::place;
 use crate::abi::{AbiError, AbiResult, abi_stable::std_types::RResult, code};
 use std::any::Any;
 use std::cell::Cell;
@@ -37,6 +38,7 @@ fn install_hook() {
 /// Runs `work` for the component `name`.
 pub(crate) fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> AbiResult<T> {
     install_hook();
+    place::clear();
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => RResult::ROk(value),
         Ok(Err(error)) => RResult::RErr(error.into_abi()),

@@ -12,6 +12,7 @@ mod inputs;
 pub mod nn;
 mod operators;
 mod pairs;
+mod place;
 mod reader;
 mod reduction;
 mod site;

@@ -23,6 +23,7 @@ impl Linear {
     }
 
     /// `[..., in]` to `[..., out]`.
+    #[track_caller]
     pub fn forward(&self, cx: &Cx, x: &Tensor) -> Tensor {
         let y = x.matmul(&cx.param(&format!("{}.weight", self.name)).t());
         if self.bias { y + cx.param(&format!("{}.bias", self.name)) } else { y }
@@ -56,6 +57,7 @@ impl Conv2d {
     }
 
     /// `[N, in, H, W]` to `[N, out, H', W']`.
+    #[track_caller]
     pub fn forward(&self, cx: &Cx, x: &Tensor) -> Tensor {
         convolve(cx, &self.name, self.bias, &self.op, x)
     }
@@ -95,6 +97,7 @@ impl ConvTranspose2d {
     }
 
     /// `[N, in, H, W]` to `[N, out, H', W']`.
+    #[track_caller]
     pub fn forward(&self, cx: &Cx, x: &Tensor) -> Tensor {
         convolve(cx, &self.name, self.bias, &self.op, x)
     }
@@ -106,6 +109,7 @@ fn bind_bias(cx: &BindCx, name: &str, bias: bool, outputs: usize, fan_in: usize)
     }
 }
 
+#[track_caller]
 fn convolve(cx: &Cx, name: &str, bias: bool, op: &Op, x: &Tensor) -> Tensor {
     let weight = cx.param(&format!("{name}.weight"));
     if bias { x.apply(op, &[&weight, &cx.param(&format!("{name}.bias"))]) } else { x.apply(op, &[&weight]) }
@@ -131,6 +135,7 @@ impl BatchNorm {
 
     /// `[N, C, ...]` normalised: by the batch in training (the running statistics move), by the running statistics in
     /// evaluation.
+    #[track_caller]
     pub fn forward(&self, cx: &Cx, x: &Tensor) -> Tensor {
         let of = |suffix: &str| cx.param(&format!("{}.{suffix}", self.name));
         let (weight, bias) = (of("weight"), of("bias"));
@@ -165,6 +170,7 @@ impl LayerNorm {
     }
 
     /// The same shape, each sample normalised.
+    #[track_caller]
     pub fn forward(&self, cx: &Cx, x: &Tensor) -> Tensor {
         let of = |suffix: &str| cx.param(&format!("{}.{suffix}", self.name));
         x.apply(&self.op, &[&of("weight"), &of("bias")])

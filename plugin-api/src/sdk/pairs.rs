@@ -13,6 +13,7 @@ impl Inputs {
     /// # Errors
     /// An unbound port, several values, batches of two sizes, values without a dimension beside the batch's, or without
     /// elements.
+    #[track_caller]
     pub fn pair(&self, name: &str) -> Result<(Tensor, Tensor)> {
         of_one_batch(name, self.one("student")?, self.one("teacher")?)
     }
@@ -21,6 +22,7 @@ impl Inputs {
     ///
     /// # Errors
     /// As [`pair`](Inputs::pair), or other numbers of values.
+    #[track_caller]
     pub fn pairs(&self, name: &str) -> Result<Vec<(Tensor, Tensor)>> {
         let (students, teachers) = (self.list("student")?, self.list("teacher")?);
         ensure!(
@@ -52,6 +54,7 @@ fn of_one_batch(name: &str, student: Tensor, teacher: Tensor) -> Result<(Tensor,
 ///
 /// # Errors
 /// The shapes differ, or a value is poisoned.
+#[track_caller]
 pub fn same_shape(name: &str, student: &Tensor, teacher: &Tensor) -> Result<()> {
     let (ours, theirs) = (student.dims()?, teacher.dims()?);
     ensure!(ours == theirs, "`{name}` got features that differ\n  student: {ours:?}\n  teacher: {theirs:?}");
@@ -62,6 +65,7 @@ pub fn same_shape(name: &str, student: &Tensor, teacher: &Tensor) -> Result<()> 
 ///
 /// # Errors
 /// Other than four dimensions, or a poisoned value.
+#[track_caller]
 pub fn map_dims(name: &str, map: &Tensor) -> Result<[usize; 4]> {
     let dims = map.dims()?;
     <[usize; 4]>::try_from(dims)
@@ -72,6 +76,7 @@ pub fn map_dims(name: &str, map: &Tensor) -> Result<[usize; 4]> {
 ///
 /// # Errors
 /// Other than four dimensions, or a poisoned value.
+#[track_caller]
 pub fn common_size(name: &str, student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
     let ([_, _, h, w], [_, _, th, tw]) = (map_dims(name, student)?, map_dims(name, teacher)?);
     let size = [h.min(th), w.min(tw)];
@@ -83,6 +88,7 @@ pub fn common_size(name: &str, student: &Tensor, teacher: &Tensor) -> Result<(Te
 ///
 /// # Errors
 /// An empty list.
+#[track_caller]
 pub fn sum_of_layers(cx: &Cx, layers: &[Tensor]) -> Result<Tensor> {
     let layers = Tensor::stack(&layers.iter().collect::<Vec<_>>(), 0)?; // [taps]
     cx.emit("per_layer", &layers);

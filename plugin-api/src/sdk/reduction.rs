@@ -23,6 +23,7 @@ impl Reduction {
     ///
     /// # Errors
     /// A poisoned value, or one without a dimension.
+    #[track_caller]
     pub fn apply(self, values: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Reduction::Mean => values.mean_all(),

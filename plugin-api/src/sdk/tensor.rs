@@ -2,12 +2,14 @@
 
 use super::context::Door;
 use super::error::{Error, Result};
+use super::place;
 use crate::abi::{
     Handle, TensorInfo,
     abi_stable::std_types::{RSlice, RSliceMut},
 };
 use crate::op::{DType, Encoded, Meta, Op};
 use std::marker::PhantomData;
+use std::panic::Location;
 
 /// A value of the host, within one call.
 ///
@@ -59,10 +61,12 @@ impl Tensor {
         handle
     }
 
+    #[track_caller]
     pub(super) fn call<const K: usize>(door: Door, op: &Op, inputs: &[Handle]) -> [Tensor; K] {
         let attributes: Encoded = op.encode();
         let mut outputs = [Handle::default(); K];
         if attributes.overflowed() {
+            place::note(Location::caller());
             let poison = || door.host.poison()(door.ctx, op.name().into(), "takes shapes of up to 8 dimensions".into());
             return outputs.map(|_| Tensor::own(door, poison()));
         }
@@ -75,20 +79,27 @@ impl Tensor {
             RSlice::from_slice(attributes.floats()),
             RSliceMut::from_mut_slice(&mut outputs),
         );
-        outputs.map(|handle| Tensor::own(door, handle))
+        let outputs = outputs.map(|handle| Tensor::own(door, handle));
+        if outputs[0].known().is_none() {
+            place::note(Location::caller());
+        }
+        outputs
     }
 
+    #[track_caller]
     pub(super) fn one(&self, op: &Op) -> Tensor {
         let [out] = Tensor::call(self.door, op, &[self.handle]);
         out
     }
 
+    #[track_caller]
     pub(super) fn with(&self, op: &Op, other: &Tensor) -> Tensor {
         let [out] = Tensor::call(self.door, op, &[self.handle, other.handle]);
         out
     }
 
     /// Any operation with this tensor as the first input; for those without a method of their own.
+    #[track_caller]
     pub fn apply(&self, op: &Op, others: &[&Tensor]) -> Tensor {
         let inputs: Vec<Handle> = std::iter::once(self.handle).chain(others.iter().map(|t| t.handle)).collect();
         let [out] = Tensor::call(self.door, op, &inputs);
@@ -163,13 +174,19 @@ impl Tensor {
     }
 
     /// The dimensions as the operations want them; a wrong one, or a poisoned tensor, comes back as a poisoned result.
+    #[track_caller]
     pub(super) fn resolve(&self, op: &str, dims: &[isize]) -> std::result::Result<Vec<usize>, Tensor> {
         let Some(shape) = self.known_dims() else { return Err(self.clone()) };
         let resolved: Option<Vec<usize>> = dims.iter().map(|dim| from_end(*dim, shape.len())).collect();
-        resolved.ok_or_else(|| self.poisoned(op, &format!("{shape:?} has no dimension among {dims:?}")))
+        match resolved {
+            Some(dims) => Ok(dims),
+            None => Err(self.poisoned(op, &format!("{shape:?} has no dimension among {dims:?}"))),
+        }
     }
 
+    #[track_caller]
     pub(super) fn poisoned(&self, op: &str, message: &str) -> Tensor {
+        place::note(Location::caller());
         Tensor::own(self.door, self.door.host.poison()(self.door.ctx, op.into(), message.into()))
     }
 

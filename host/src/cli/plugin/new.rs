@@ -13,9 +13,9 @@ use stillhouse_plugin::desc::Kind;
 pub(super) struct Args {
     /// Name of the crate; its part is named like it, with `_` for `-`.
     name: String,
-    /// Kind of the part.
-    #[arg(long, value_parser = kind)]
-    kind: Kind,
+    /// Kind of the part; a loss where `--reads` is given.
+    #[arg(long, value_parser = kind, required_unless_present = "reads")]
+    kind: Option<Kind>,
     /// What a loss begins with: a formula on logits, on logits and labels, or on features.
     #[arg(long, value_enum)]
     reads: Option<Reads>,
@@ -40,9 +40,13 @@ enum Reads {
 }
 
 impl Args {
+    fn kind(&self) -> Kind {
+        self.kind.unwrap_or(Kind::Loss)
+    }
+
     /// None where a part other than a loss shall read something.
     fn starter(&self) -> Option<Starter> {
-        match (self.kind, self.reads) {
+        match (self.kind(), self.reads) {
             (Kind::Loss, None | Some(Reads::Logits)) => Some(Starter::Logits),
             (Kind::Loss, Some(Reads::Labels)) => Some(Starter::Labels),
             (Kind::Loss, Some(Reads::Features)) => Some(Starter::Features),
@@ -60,7 +64,7 @@ fn kind(text: &str) -> Result<Kind, String> {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let Some(starter) = args.starter() else {
-        let text = format!("`--reads` is for a loss: a {} reads what it is put at", args.kind.name());
+        let text = format!("`--reads` is for a loss: a {} reads what it is put at", args.kind().name());
         print_error(&text, &[], None);
         return ExitCode::from(WRONG);
     };
@@ -85,11 +89,11 @@ fn written(args: &Args, starter: Starter) -> Result<String, ScaffoldError> {
         Api::Path(path) => format!("`stillhouse-plugin` of `{}`", path.display()),
         Api::Version(version) => format!("`stillhouse-plugin` {version} of the registry"),
     };
-    let (kind, part) = (args.kind.name(), name.part());
+    let (kind, part) = (args.kind().name(), name.part());
     Ok(format!(
         "wrote the {kind} `{part}` to `{}`, with {source}\n{listed}{}\n{}",
         folder.display(),
-        namesakes(args.kind, &name),
+        namesakes(args.kind(), &name),
         next(&folder, &part)
     ))
 }
