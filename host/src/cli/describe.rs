@@ -1,6 +1,6 @@
 //! `stillhouse describe`.
 
-use super::plugins::discover_named;
+use super::plugins::{discover_named, hint_for};
 use super::settings::{Setting, settings};
 use super::{WRONG, print_error, show};
 use crate::plugin::{Component, PluginError};
@@ -25,7 +25,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> ExitCode {
     let registry = match discover_named(&args.paths) {
         Ok(registry) => registry,
-        Err(error) => return refuse(&error, &[]),
+        Err(error) => return refuse(&error, &args.paths, &[]),
     };
     let (kind, name) = match args.name.split_once('/') {
         Some((kind, name)) => (Kind::from_name(kind), name),
@@ -44,13 +44,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
         // One that was refused may have had it.
         Err(error) => {
             let refused = registry.refused().iter().map(|refused| format!("refused: {}", refused.error));
-            refuse(&error, &refused.take(3).collect::<Vec<_>>())
+            refuse(&error, &args.paths, &refused.take(3).collect::<Vec<_>>())
         }
     }
 }
 
-fn refuse(error: &PluginError, notes: &[String]) -> ExitCode {
-    print_error(&error.to_string(), notes, error.hint().as_deref());
+fn refuse(error: &PluginError, paths: &[PathBuf], notes: &[String]) -> ExitCode {
+    print_error(&error.to_string(), notes, hint_for(error, paths).as_deref());
     ExitCode::from(WRONG)
 }
 

@@ -39,6 +39,15 @@ pub(in crate::cli) fn discover_named(paths: &[PathBuf]) -> Result<Registry, Plug
     Ok(registry)
 }
 
+/// What to do about a part that is not found: `hint`, or where to look for it.
+pub(in crate::cli) fn hint_for(error: &PluginError, paths: &[PathBuf]) -> Option<String> {
+    let hint = error.hint()?;
+    let is_list = ["there are: ", "plugins: ", "no plugin was found"].iter().any(|start| hint.starts_with(start));
+    let more =
+        if paths.is_empty() && is_list { "; `--plugins PATH` names the file or folder of another one" } else { "" };
+    Some(format!("{hint}{more}"))
+}
+
 pub(super) fn run(args: &Args) -> ExitCode {
     let paths = [&args.paths[..], &args.also].concat();
     let registry = discover(&paths, args.allow_abort);

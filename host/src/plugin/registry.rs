@@ -4,6 +4,7 @@ use super::component::{Component, Plugin};
 use super::error::PluginError;
 use super::find::{Place, listed};
 use crate::manifest::nearest;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -198,11 +199,11 @@ fn joined(kinds: &[Kind]) -> String {
     kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
 }
 
-/// Names in backticks, sorted; there may be many.
+/// Names in backticks, in the order of the search; there may be many.
 fn list(what: &str, mut names: Vec<&str>) -> String {
     const MOST: usize = 30;
-    names.sort_unstable();
-    names.dedup();
+    let mut known = HashSet::new();
+    names.retain(|name| known.insert(*name));
     let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
     match names.len() {
         0 => format!("{what}: none"),

@@ -6,6 +6,7 @@ use crate::manifest::{Diagnostic, Diagnostics, ManifestPath, Part, nearest};
 use crate::model::WeightsError;
 use crate::ops::OpError;
 use crate::plugin::PluginError;
+use std::path::Path;
 
 /// One finding, on the way to the user.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl Explain for PluginError {
     fn advice(&self) -> Option<String> {
         match self {
             PluginError::Config { component, hint: None, .. } => Some(settings_hint(component)),
-            PluginError::Missing { .. } => Some("a relative path starts at the folder of the file that has it".into()),
+            PluginError::Missing { path } => Some(where_it_may_be(path)),
             _ => self.hint(),
         }
     }
@@ -99,6 +100,17 @@ impl Explain for OpError {
             },
             _ => self.to_string(),
         }
+    }
+}
+
+/// Where a plugin's file that is missing may be.
+fn where_it_may_be(path: &Path) -> String {
+    let usual = "a relative path starts at the folder of the file that has it";
+    let is_built = path.components().any(|part| part.as_os_str() == "target");
+    match std::env::var("CARGO_TARGET_DIR") {
+        Ok(folder) if is_built => format!("{usual}; cargo builds to `{folder}`, as `$CARGO_TARGET_DIR` says"),
+        _ if is_built => format!("{usual}; `cargo build --release` makes it"),
+        _ => usual.into(),
     }
 }
 

@@ -127,11 +127,14 @@ pub(super) fn check_settings(
 }
 
 fn check_parts(manifest: &Manifest, sources: &Sources, registry: &Registry, found: &mut Diagnostics) {
+    // What a file offers that is named and not taken is not known.
+    let lacks = registry.refused().iter().any(|refused| refused.named);
     for (stage, spec) in &manifest.stage {
         for (name, term) in &spec.terms {
             let path = ManifestPath::of(["stage", stage, "terms", name]);
             match find_part(registry, TERM_KINDS, &term.use_, &path.key("use")) {
                 Ok(component) => found.extend(check_settings(sources, &path, component, RESERVED_TERM_KEYS)),
+                Err(_) if lacks => {}
                 Err(problem) => found.extend(Diagnostics::from(problem)),
             }
         }

@@ -240,6 +240,19 @@ paths = ["./mine", "kd.so"]
     );
 }
 
+/// Nor is told what is not found for lack of it.
+#[test]
+fn plugin_that_is_not_built_yet_is_one_error() {
+    let own = r#"[plugins]
+paths = ["target/release/libmine.so"]
+
+[data]"#;
+    let said = refused(&changed(&[("[data]", own), (r#"use = "kd""#, r#"use = "mine""#)]));
+    assert!(said.starts_with("error: `target/release/libmine.so` does not exist\n"), "{said}");
+    assert!(said.contains("that has it; `cargo build --release` makes it\n"), "{said}");
+    assert!(said.ends_with("\n1 error in the manifest\n"), "{said}");
+}
+
 #[test]
 fn data_without_labels_needs_the_number_of_classes() {
     let wanted = r#"error: the data set has neither labels nor maps, so the number of classes of `resnet` is not known

@@ -25,7 +25,7 @@ fn plugin_unlike_any_lists_all() {
 23 | terms.kd = { use = "zzz", temperature = 4.0 }
    |                    ^^^^^
    |
-   = hint: there are: `cosine`, `cross_entropy`, `dkd`, `fitnet`, `hint`, `hint_distance`, `kd`, `l1`, `mse`, `next_frame`, `soft_cross_entropy`
+   = hint: there are: `cosine`, `cross_entropy`, `l1`, `next_frame`, `hint`, `hint_distance`, `mse`, `soft_cross_entropy`, `fitnet`, `dkd`, `kd`
 
 1 error in the manifest
 "#;
@@ -256,7 +256,7 @@ paths = ["mine"]
    |                        ^^^^^^^^
    |
    = note: refused: plugin `hostile-reserved`: the loss `greedy` has a setting `weight`, a key that the host reads itself
-   = hint: there are: `cosine`, `cross_entropy`, `dkd`, `fitnet`, `hint`, `hint_distance`, `kd`, `l1`, `mse`, `next_frame`, `soft_cross_entropy`
+   = hint: there are: `cosine`, `cross_entropy`, `l1`, `next_frame`, `hint`, `hint_distance`, `mse`, `soft_cross_entropy`, `fitnet`, `dkd`, `kd`
 
 1 error in the manifest
 "#;

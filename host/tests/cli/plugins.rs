@@ -95,6 +95,14 @@ fn describe_misspelt_names_the_nearest() {
     let said = Place::new().run(&["describe", "kdd"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     assert_eq!(said.err, "error: no plugin has a part `kdd`\n\nhint: did you mean `kd`?\n");
+    let said = Place::new().run(&["describe", "connector/xyzzy"]);
+    let end = "; `--plugins PATH` names the file or folder of another one\n";
+    assert!(
+        said.err.starts_with("error: no plugin has a connector `xyzzy`\n\nhint: there are: ")
+            && said.err.ends_with(end),
+        "{}",
+        said.err
+    );
     let said = Place::new().run(&["describe", "connector/kd"]);
     assert_eq!(said.err, "error: no plugin has a connector `kd`\n\nhint: `kd` is a loss\n");
 }

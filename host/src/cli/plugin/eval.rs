@@ -1,6 +1,6 @@
 //! `stillhouse plugin eval`.
 
-use crate::cli::plugins::discover_named;
+use crate::cli::plugins::{discover_named, hint_for};
 use crate::cli::{FAILED, WRONG, print_error, show};
 use crate::eval::{EvalError, FailedCall, Float, GoldenMap, PartEval, run_case, run_part};
 use clap::ValueEnum;
@@ -80,7 +80,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
         None => eval_part(args),
     };
     result.unwrap_or_else(|error| {
-        print_error(&error.to_string(), &[], error.hint().as_deref());
+        let hint = match &error {
+            EvalError::Plugin(error) => hint_for(error, &args.paths),
+            _ => error.hint(),
+        };
+        print_error(&error.to_string(), &[], hint.as_deref());
         ExitCode::from(WRONG)
     })
 }
