@@ -30,9 +30,7 @@ pub(super) fn check(kit: &Kit<'_>) -> Seen {
     if let Some(first) = wrong.into_iter().next() {
         return Ok(Verdict::Failed(first));
     }
-    let given: Value = serde_json::from_str(kit.config).unwrap_or_default();
-    let mut whole: Map<String, Value> = defaults(schema);
-    whole.extend(given.as_object().cloned().unwrap_or_default());
+    let whole = configured(kit);
     kit.component.create(kit.config, host_api()).map(drop).map_err(|error| {
         let hint = format!("give settings: `--config {}='{{...}}'`", kit.component.desc.name);
         Trouble::Refused(format!("{error}\nhint: {}", error.hint().unwrap_or(hint)))
@@ -76,6 +74,14 @@ const BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveM
 /// The settings at the top.
 pub(super) fn properties(schema: &Value) -> Option<&Map<String, Value>> {
     schema.get("properties").and_then(Value::as_object)
+}
+
+/// The settings of a component, defaults written out.
+pub(super) fn configured(kit: &Kit<'_>) -> Map<String, Value> {
+    let given: Value = serde_json::from_str(kit.config).unwrap_or_default();
+    let mut all = defaults(&kit.component.desc.schema);
+    all.extend(given.as_object().cloned().unwrap_or_default());
+    all
 }
 
 /// Defaults of the settings at the top that are not absent.

@@ -2,7 +2,7 @@
 
 use super::kit::{Kit, Seen};
 use super::report::Verdict;
-use super::schema::{defaults, fits, followed, properties, table};
+use super::schema::{configured, defaults, fits, followed, properties, table};
 use crate::ops::host_api;
 use crate::plugin::PluginError;
 use serde_json::{Map, Value, json};
@@ -10,9 +10,7 @@ use stillhouse_plugin::abi::code;
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
     let schema = &kit.component.desc.schema;
-    let mut right: Map<String, Value> = defaults(schema);
-    let given: Value = serde_json::from_str(kit.config).unwrap_or_default();
-    right.extend(given.as_object().cloned().unwrap_or_default());
+    let right = configured(kit);
     let mut wrong = vec![("an unknown key `no_such_setting`".to_owned(), with(&right, "no_such_setting", json!(1)))];
     let takes = |config: &Map<String, Value>| kit.component.create(&text(config), host_api()).is_ok();
     misfits(schema, schema, &right, "", DEPTH, &mut |what, config| wrong.push((what, config)), &takes);

@@ -2,42 +2,33 @@
 
 use super::kit::{Check, Kit, Seen};
 use super::report::Verdict;
-use super::schema::{defaults, fits, followed, properties};
+use super::schema::{configured, fits, followed, properties};
 use super::subject::Trouble;
 use super::{extremes, gradients, reach, values};
-use crate::ops::host_api;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// At most so many values of a setting are tried.
 const MOST: usize = 8;
 
 pub(super) fn check(kit: &Kit<'_>) -> Seen {
-    let schema = &kit.component.desc.schema;
-    let mut usual: Map<String, Value> = defaults(schema);
-    let given: Value = serde_json::from_str(kit.config).unwrap_or_default();
-    usual.extend(given.as_object().cloned().unwrap_or_default());
+    let (schema, usual) = (&kit.component.desc.schema, configured(kit));
     let (mut held, mut refused) = (0, 0);
     for (key, named) in properties(schema).into_iter().flatten() {
         for value in others(usual.get(key), named, schema).into_iter().take(MOST) {
             let mut config = usual.clone();
             config.insert(key.clone(), value.clone());
             let config = Value::Object(config).to_string();
-            // One that asks for another setting beside it says so.
-            if kit.component.create(&config, host_api()).is_err() {
-                refused += 1;
-                continue;
-            }
             let mut other = Kit::new(kit.component, &config);
-            match other.accept() {
-                Ok(()) => {}
-                // It wants other ports or sizes than are generated, and says so.
+            let wrong = match other.accept() {
+                Ok(()) => broken(&other, &kit.failed),
+                // It wants another setting beside it, or other inputs than are generated, and says so.
                 Err(Trouble::Refused(_)) => {
                     refused += 1;
                     continue;
                 }
-                Err(trouble) => return Ok(Verdict::Failed(format!("`{key}` = {value}: {}", trouble.text()))),
-            }
-            if let Some(wrong) = broken(&other, &kit.failed) {
+                Err(trouble) => Some(trouble.text().to_owned()),
+            };
+            if let Some(wrong) = wrong {
                 return Ok(Verdict::Failed(format!("`{key}` = {value}: {wrong}")));
             }
             held += 1;

@@ -37,8 +37,8 @@ pub struct PartEval {
     pub phase: String,
 }
 
-/// How the names of tensors of a file begin.
-const PREFIXES: [&str; 5] = ["input.", "param.", "frozen.", "buffer.", "cotangent."];
+/// What tensors of a file are: the first word of their names.
+const ROLES: [&str; 5] = ["input", "param", "frozen", "buffer", "cotangent"];
 
 /// Other names under which a port's values may stand in a file.
 const ALIASES: [(Kind, &str, &str); 6] = [
@@ -83,15 +83,7 @@ pub(super) fn evaluate(
 ) -> Result<EvalReport, EvalError> {
     let kind = spec.kind;
     let node = Node::make(registry, spec, float.dtype())?;
-    if let Some(name) = file.names().find(|name| !PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
-        let close = PREFIXES
-            .iter()
-            .find(|prefix| nearest(name.split('.').next().unwrap_or(name), [&prefix[..prefix.len() - 1]]).is_some());
-        let own = name.split_once('.').map_or(name, |(_, own)| own);
-        let hint = close.map(|prefix| format!("did you mean `{prefix}{own}`?"));
-        let reason = "names begin with `input.`, `param.`, `frozen.`, `buffer.` or `cotangent.`".into();
-        return Err(EvalError::Unclaimed { path: file.path().into(), name: name.into(), reason, hint });
-    }
+    check_names(file)?;
     let mut engine = Engine::new(registry, file, float.dtype());
     let ports = ports(&mut engine, &node, kind)?;
     if let Some(name) = engine.unclaimed(&["input."]) {
@@ -113,6 +105,20 @@ pub(super) fn evaluate(
         tensors.write()?;
     }
     Ok(EvalReport { part: node.part.label().into(), float, tensors, log })
+}
+
+/// Refuses a tensor that would be passed over without a word.
+fn check_names(file: &Tensors) -> Result<(), EvalError> {
+    for name in file.names() {
+        let (first, own) = name.split_once('.').unwrap_or((name, ""));
+        if !ROLES.contains(&first) || own.is_empty() {
+            let hint = nearest(first, ROLES).filter(|_| !own.is_empty());
+            let hint = hint.map(|role| format!("did you mean `{role}.{own}`?"));
+            let reason = "names begin with `input.`, `param.`, `frozen.`, `buffer.` or `cotangent.`".into();
+            return Err(EvalError::Unclaimed { path: file.path().into(), name: name.into(), reason, hint });
+        }
+    }
+    Ok(())
 }
 
 /// The name without its plugin.

@@ -4,6 +4,7 @@ use super::models::Model;
 use super::problem::{Problem, known_hint, quoted};
 use super::selector::Selector;
 use super::term::{BoundPort, Found, Read};
+use crate::graph::Graph;
 use crate::manifest::{self, ManifestPath, Part, nearest};
 use crate::ops::ParamSet;
 use std::rc::Rc;
@@ -14,6 +15,18 @@ use super::binding::{PassPlan, Scene};
 
 /// Layers that a hint names at most.
 const MOST_NAMED: usize = 12;
+
+/// The taps of a network, without those inside its groups.
+fn outline(graph: &Graph) -> String {
+    let groups: Vec<&str> =
+        graph.groups.iter().map(|group| group.path.as_str()).filter(|path| !path.contains('.')).collect();
+    let is_inside =
+        |path: &str| groups.iter().any(|group| path.strip_prefix(group).is_some_and(|rest| rest.starts_with('.')));
+    let layers = graph.layers.iter().map(|layer| layer.path.as_str()).filter(|path| !is_inside(path));
+    let all: Vec<&str> = groups.iter().copied().chain(layers.take(MOST_NAMED)).chain(["logits"]).collect();
+    let inside = if groups.is_empty() { "" } else { ", and the layers inside" };
+    format!("it has {}{inside}; with `:in` what goes into one", quoted(&all))
+}
 
 impl Scene<'_> {
     /// What a port reads: by the manifest, else by its default.
@@ -148,21 +161,8 @@ impl Scene<'_> {
             });
             let known: Vec<String> =
                 graph.paths().into_iter().map(str::to_owned).chain(values).chain(graph.states()).collect();
-            let groups: Vec<&str> =
-                graph.groups.iter().map(|group| group.path.as_str()).filter(|path| !path.contains('.')).collect();
-            let hint = match nearest(&selector.path, known.iter().map(String::as_str)) {
-                Some(close) => format!("did you mean `{close}`?"),
-                None if groups.is_empty() => known_hint(&selector.path, graph.paths(), "it has"),
-                None => {
-                    let is_inside = |path: &str| {
-                        groups.iter().any(|group| path.strip_prefix(group).is_some_and(|rest| rest.starts_with('.')))
-                    };
-                    let layers = graph.layers.iter().map(|layer| layer.path.as_str()).filter(|path| !is_inside(path));
-                    let all: Vec<&str> =
-                        groups.iter().copied().chain(layers.take(MOST_NAMED)).chain(["logits"]).collect();
-                    format!("it has {}, and the layers inside; with `:in` what goes into one", quoted(&all))
-                }
-            };
+            let close = nearest(&selector.path, known.iter().map(String::as_str));
+            let hint = close.map_or_else(|| outline(graph), |close| format!("did you mean `{close}`?"));
             return Err(Problem::new(format!("`{}` has no tap `{}`", model.name, selector.path))
                 .at(at, Part::Value)
                 .hint(hint));
