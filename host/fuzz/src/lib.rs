@@ -3,6 +3,7 @@
 //! ```text
 //! cargo install cargo-fuzz && cd host
 //! cargo +nightly fuzz run image -- -max_total_time=3600 -timeout=5
+//! mkdir -p fuzz/corpus/manifest
 //! cargo +nightly fuzz run manifest fuzz/corpus/manifest ../examples -- -max_total_time=3600 -timeout=5
 //! ```
 //! and `checkpoint`, `recording`, `cache`. What each is shown to, [`looks`], is also compiled and run on some damages by the tests of
