@@ -173,7 +173,7 @@ fn point_that_fails_is_reported_and_the_others_go_on() {
 #[test]
 fn sweep_that_is_stopped_goes_on_with_the_same_command() {
     let slow =
-        body().replace("batch = 32", "batch = 1").replace("lr = 0.1", "lr = 0.01").replace("epochs = 2", "epochs = 6");
+        body().replace("batch = 32", "batch = 1").replace("lr = 0.1", "lr = 0.01").replace("epochs = 2", "epochs = 12");
     let grid = GRID.replace("[0.05, 0.1]", "[0.002, 0.005]");
     let whole = lab(&grid);
     whole.manifest("m", &slow);
