@@ -5,6 +5,7 @@
 //! cargo build --release && cargo bench -p stillhouse --bench engine -- [part of a work's name] [--threads 1,2] [--rounds 9]
 //! cargo bench -p stillhouse --bench engine -- [part of a work's name] --agree
 //! cargo bench -p stillhouse --bench engine -- --growth
+//! cargo bench -p stillhouse --bench engine -- --terms [--threads 1,2] [--rounds 9]
 //! cargo bench -p stillhouse --bench engine -- --epochs [--threads 1,2] [--rounds 5]
 //! cargo bench -p stillhouse --bench engine -- --cached [--threads 2] [--rounds 3]
 //! ```
@@ -13,7 +14,7 @@
 //! side is a process of its own with a fixed number of threads. The step is the real one of a run: forward of teacher and
 //! student, the terms of the plugins, backward, update; over time forward and backward alone. Data are there beforehand.
 //! `--agree` gives both sides the same parameters and batches and compares their losses over 50 steps; `--growth` shows what
-//! batch, depth, width and terms cost; `--epochs` trains on Fashion-MNIST (`apt-get install dataset-fashion-mnist`), data path
+//! batch, depth, width and terms cost, `--terms` what a term adds to the step without it; `--epochs` trains on Fashion-MNIST (`apt-get install dataset-fashion-mnist`), data path
 //! included; `--cached` distils there with what the teacher gave kept, and not, beside PyTorch with kept logits.
 
 #[path = "engine/agree.rs"]
@@ -30,6 +31,8 @@ mod growth;
 mod side;
 #[path = "engine/step.rs"]
 mod step;
+#[path = "engine/terms.rs"]
+mod terms;
 
 use frames::Clip;
 use side::{Side, median};
@@ -99,6 +102,9 @@ fn main() -> Outcome<()> {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if has("--growth") {
         return growth::table(&after("--threads", "1,2"), after("--rounds", "3").parse()?);
+    }
+    if has("--terms") {
+        return terms::table(&after("--threads", "1,2"), after("--rounds", "9").parse()?);
     }
     if has("--epochs") {
         let (rounds, rivals) = (after("--rounds", "5").parse()?, after("--rivals", "default,channels_last,bf16"));

@@ -46,6 +46,13 @@ fn kinds() -> Vec<(&'static str, String)> {
     let two_stages = "terms.task = { use = \"cross_entropy\" }\n\
                       terms.fit = { use = \"fitnet\", student = \"relu1\", teacher = \"relu1\", hint_epochs = 1 }";
     let kd = "terms.task = { use = \"cross_entropy\" }\nterms.kd = { use = \"kd\" }\nema = 0.9\n";
+    // All losses at once, some with parameters or memories of their own.
+    let both = [("dkd", ""), ("rkd", r#"student = "avgpool", teacher = "avgpool""#)];
+    let weighted = |(name, settings): (&str, &str)| {
+        let comma = if settings.is_empty() { "" } else { ", " };
+        shipped::term(name, name, &format!("{settings}{comma}weight = 1e-3"))
+    };
+    let losses: String = shipped::LOSSES.into_iter().chain(both).map(weighted).collect();
     let kept = digits(kd).replace("[models.teacher]\n", "[models.teacher]\ncache = \"f16\"\n");
     vec![
         ("everything", everything()),
@@ -57,6 +64,7 @@ fn kinds() -> Vec<(&'static str, String)> {
         ("crd", of("crd")),
         ("ft", of("ft")),
         ("ab", of("ab")),
+        ("losses", shipped::body("auto", 2, &losses)),
         ("tmu", predictors("", "sampling = { step = 0.1 }", "")),
         ("tmu-stored", predictors(bank, predictors::TRUE, ", bank = \"stored\"")),
         ("skd", spots::spatiotemporal("auto", spots::FROZEN).replace("epochs = 6", "epochs = 2")),

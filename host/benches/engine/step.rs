@@ -56,6 +56,10 @@ impl<'a> Work<'a> {
                         terms.kd = { use = \"kd\", temperature = 4.0, weight = 0.9 }"
             .to_owned();
         for (at, layer) in self.features.iter().enumerate() {
+            if *layer == "rkd" {
+                both += "\nterms.rkd = { use = \"rkd\", student = \"avgpool\", teacher = \"avgpool\" }";
+                continue;
+            }
             let ends = format!("student = \"{layer}\", teacher = \"{layer}\", connector = \"conv_regressor\"");
             both += &format!("\nterms.feature{at} = {{ use = \"mse\", {ends} }}");
         }
