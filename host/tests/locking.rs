@@ -203,6 +203,27 @@ fn changed_weights_are_refused() {
 }
 
 #[test]
+fn what_is_no_manifest_is_not_locked() {
+    let locked = Locked::new();
+    let said = locked.ask(&["lock", "m.lock"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            Some(2),
+            "error: `m.lock` is the name of a lock file\n\nhint: name the manifest; its lock lies beside it and ends with `.lock`\n"
+        )
+    );
+    let short = ["--set", "stage.teacher.epochs=1", "--set", "stage.distil.epochs=1"];
+    assert_eq!(locked.ask(&[&["run", "m.toml", "--quiet"], &short[..]].concat()).code, Some(0));
+    let said = locked.ask(&["lock", "runs/m/receipt.toml"]);
+    assert!(
+        said.code == Some(2) && said.err.starts_with("error: `runs/m/receipt.toml` is a receipt\n"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
 fn lock_file_that_cannot_be_read_is_an_error() {
     let locked = Locked::new();
     for (text, wanted) in [

@@ -101,6 +101,9 @@ fn picture_that_is_damaged_ends_a_streaming_run_at_its_last_checkpoint() {
     );
     assert!(ran.err.contains("the last checkpoint is in "), "{}", ran.err);
     fs::write(&victim, whole).expect("is written");
+    let kept = lab.run_with("a", &text.replace("stream = true", "stream = false"), &["--resume"]);
+    let told = "data main: it was streamed, and is in memory: its samples cannot be compared";
+    assert!(kept.code == Some(2) && kept.err.contains(told), "{}", kept.err);
     lab.run_with("a", &text, &["--resume", "--accept-changes"]).table();
     assert_eq!(lab.checkpoint("a").differing(&lab.checkpoint("never")), Vec::<String>::new());
 }
@@ -177,7 +180,11 @@ fn pieces_of_an_update_count_as_much_as_they_have_samples() {
         lab.weights(name, "learn", "last")
     };
     let whole = weights("whole", "batch = 16\n");
-    for (name, pieces) in [("halves", "batch = 8\naccumulate = 2\n"), ("quarters", "batch = 4\naccumulate = 4\n")] {
+    for (name, pieces) in [
+        ("halves", "batch = 8\naccumulate = 2\n"),
+        ("quarters", "batch = 4\naccumulate = 4\n"),
+        ("single", "batch = 1\naccumulate = 16\n"),
+    ] {
         let distance = whole.distance(&weights(name, pieces));
         assert!(distance < 1e-6, "{name}: {distance}");
     }

@@ -28,8 +28,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(error) => return refuse(&error, &args.paths, &[]),
     };
     let (kind, name) = match args.name.split_once('/') {
-        Some((kind, name)) => (Kind::from_name(kind), name),
         None => (None, args.name.as_str()),
+        Some((kind, name)) => match Kind::from_name(kind) {
+            Some(kind) => (Some(kind), name),
+            None => {
+                let hint = "kinds are loss, connector, module and distiller";
+                print_error(&format!("`{kind}` is no kind of part"), &[], Some(hint));
+                return ExitCode::from(WRONG);
+            }
+        },
     };
     match registry.find(kind, name) {
         Ok(component) if args.json => {

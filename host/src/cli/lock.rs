@@ -2,7 +2,9 @@
 
 use super::load::{Wrong, open_with, plan_seed};
 use super::{FAILED, ManifestArgs, WRONG, print_error, show};
+use crate::receipt;
 use crate::train::{Lock, lock_path};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Arguments.
@@ -14,6 +16,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let path = lock_path(&args.manifest.manifest);
+    if let Some((message, hint)) = no_manifest(&args.manifest.manifest, &path) {
+        print_error(&message, &[], Some(hint));
+        return ExitCode::from(WRONG);
+    }
     // A lock that cannot be read is written anew, as one that is not there.
     let before = Lock::read(&path).ok().flatten();
     match now(args) {
@@ -29,6 +35,21 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::from(WRONG)
         }
     }
+}
+
+/// Why a file is not one to be locked.
+fn no_manifest(file: &Path, lock: &Path) -> Option<(String, &'static str)> {
+    if file == lock {
+        let hint = "name the manifest; its lock lies beside it and ends with `.lock`";
+        return Some((format!("`{}` is the name of a lock file", file.display()), hint));
+    }
+    let is_receipt = matches!(receipt::given(file), Ok(Some(_)));
+    is_receipt.then(|| {
+        (
+            format!("`{}` is a receipt", file.display()),
+            "it names its plugins and files already; `run` and `check` hold it to them",
+        )
+    })
 }
 
 /// What the manifest is used with now: its parts are made, as for a run.

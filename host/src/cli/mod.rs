@@ -99,9 +99,19 @@ fn show(text: &str) -> ExitCode {
     if report::show(text) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
+/// The text without the frames that candle's errors carry where `RUST_BACKTRACE` is set.
+fn without_frames(text: &str) -> String {
+    let is_frame = |line: &&str| {
+        let inner = line.trim_start();
+        let number = inner.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+        line.starts_with("  ") && (number || inner.starts_with("at ") && inner.contains(".rs:"))
+    };
+    text.lines().filter(|line| !is_frame(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints an error with notes and hint.
 fn print_error(message: &str, notes: &[String], hint: Option<&str>) {
-    let mut text = format!("error: {message}");
+    let mut text = format!("error: {}", without_frames(message));
     notes.iter().for_each(|note| text.push_str(&format!("\n  {note}")));
     if let Some(hint) = hint {
         text.push_str(&format!("\n\nhint: {hint}"));

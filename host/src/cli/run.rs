@@ -3,7 +3,7 @@
 use super::load::{open, plan_seed};
 use super::preflight;
 use super::signals::Signals;
-use super::{FAILED, ManifestArgs, WRONG, print_error, repeat, show};
+use super::{FAILED, ManifestArgs, WRONG, print_error, repeat, show, without_frames};
 use crate::manifest::{Diagnostic, wants_color};
 use crate::ops::keep_inputs;
 use crate::plugin::last_words;
@@ -161,7 +161,7 @@ fn train_seed(
     }
     result.map_err(|error| match (&error, signals.received()) {
         (TrainError::Stopped { .. }, Some(signal)) => {
-            tell(&error.to_string());
+            tell(&without_frames(&error.to_string()));
             ExitCode::from(signal.code())
         }
         _ => explain(&error, &own),

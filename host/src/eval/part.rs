@@ -97,7 +97,8 @@ pub(super) fn evaluate(
     let (total, outputs) = scalar(&mut engine, &node, given)?;
     if let Some(name) = engine.unclaimed(&["cotangent."]) {
         let known: Vec<String> = outputs.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let reason = format!("`{}` gives {}", node.part.label(), known.join(", "));
+        let given = if known.is_empty() { "the loss alone, which counts once".to_owned() } else { known.join(", ") };
+        let reason = format!("`{}` gives {given}", node.part.label());
         return Err(EvalError::Unclaimed { path: file.path().into(), name: name.into(), reason, hint: None });
     }
     let tensors = engine.finish(&total, outputs, output.unwrap_or(Path::new("")))?;

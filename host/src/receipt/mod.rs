@@ -144,8 +144,8 @@ impl HashedData {
             return Some(format!("it had {}, and has {}", counts(self), counts(now)));
         }
         if (self.every == 0) != (now.every == 0) {
-            // The same files, of which one of the two kept the samples in memory.
-            return None;
+            let how = |data: &HashedData| if data.every == 0 { "streamed" } else { "in memory" };
+            return Some(format!("it was {}, and is {}: its samples cannot be compared", how(self), how(now)));
         }
         let of = if self.every == 0 { "the names and lengths of its files" } else { "its samples" };
         (self.sha256 != now.sha256)

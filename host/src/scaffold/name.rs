@@ -33,6 +33,14 @@ const TAKEN: [&str; 27] = [
     "Vec",
 ];
 
+/// Words of the language.
+const KEYWORDS: [&str; 51] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
 /// Names that no crate may have, or that mean something else to the compiler.
 const RESERVED: [&str; 17] = [
     "alloc",
@@ -75,6 +83,9 @@ impl Name {
             return wrong("it wants lower-case letters, digits, `-` and `_`, a letter first", suggested);
         }
         let own = Name(name.into());
+        if KEYWORDS.contains(&own.part().as_str()) {
+            return wrong("it is a word of the language", format!("my-{name}"));
+        }
         if TAKEN.contains(&own.type_name().as_str()) || RESERVED.contains(&name.replace('_', "-").as_str()) {
             return wrong("it means something else in a plugin", format!("my-{name}"));
         }
@@ -126,6 +137,7 @@ mod tests {
             ("loss", "my-loss"),
             ("../up", "up"),
             ("test", "my-test"),
+            ("fn", "my-fn"),
             ("a--b", "a_b"),
         ] {
             let error = Name::new(name).expect_err(name);

@@ -55,7 +55,7 @@ impl StageRunner<'_> {
             let factor = stage.spec.schedule.factor(position.steps, extent.total, extent.per_epoch);
             let lr = stage.spec.optimizer.lr() * factor;
             let report = if samples == 0 {
-                stepper.pass_over()?
+                stepper.pass_over(position.steps, factor)?
             } else {
                 let tensors = self.inputs(stage, set, batch, position)?;
                 let moment = self.moment(stage, set, extent, position);
@@ -219,7 +219,7 @@ fn take_in(state: &mut Progressed, report: &StepReport, samples: usize, lr: f64)
     inside.batches += 1;
     inside.samples += samples as u64;
     inside.lr = lr.into();
-    if !report.left_out {
+    if !report.left_out && samples > 0 {
         inside.means.add(report);
         inside.tables.add(report);
     }

@@ -95,6 +95,8 @@ fn describe_misspelt_names_the_nearest() {
     let said = Place::new().run(&["describe", "kdd"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     assert_eq!(said.err, "error: no plugin has a part `kdd`\n\nhint: did you mean `kd`?\n");
+    let said = Place::new().run(&["describe", "foo/kd"]);
+    assert!(said.code == 2 && said.err.starts_with("error: `foo` is no kind of part\n"), "{}", said.err);
     let said = Place::new().run(&["describe", "connector/xyzzy"]);
     let end = "; `--plugins PATH` names the file or folder of another one\n";
     assert!(

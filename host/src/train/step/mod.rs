@@ -45,8 +45,6 @@ pub struct Stepper<'a> {
     share: f64,
     /// Why the running update is left out.
     spoiled: Option<Rc<TrainError>>,
-    /// No sample is left of a piece of the running update.
-    lacks: bool,
     undo: Undo,
     /// Parts run on the tape that the networks run on.
     own_tape: bool,
@@ -85,7 +83,6 @@ impl<'a> Stepper<'a> {
             shares: Shares::default(),
             share: 1.0,
             spoiled: None,
-            lacks: false,
             undo: Undo::default(),
             own_tape,
             seen: None,
@@ -137,7 +134,7 @@ impl<'a> Stepper<'a> {
         self.share = self.shares.add(samples.unwrap_or(1));
         let update = self.pieces >= self.stage.spec.accumulate;
         let mut report = StepReport { updated: update, ..StepReport::default() };
-        if self.spoiled.is_none() && !self.lacks {
+        if self.spoiled.is_none() {
             match self.phases(fields, moment, &mut cache, (lr_factor, norms, update), &mut report) {
                 Err(error) if error.is_not_finite() && self.stage.spec.nonfinite != NonFinite::Stop => {
                     report = StepReport { updated: update, ..StepReport::default() };
@@ -151,16 +148,23 @@ impl<'a> Stepper<'a> {
         Ok(report)
     }
 
-    /// Counts a piece of which no sample is left: the running update is left out.
+    /// Counts a piece of which no sample is left. The running update is made of the others, and left out where there are none.
     ///
     /// # Errors
     /// candle fails.
-    pub(super) fn pass_over(&mut self) -> Result<StepReport, TrainError> {
+    pub(super) fn pass_over(&mut self, step: u64, lr_factor: f64) -> Result<StepReport, TrainError> {
         self.pieces += 1;
-        self.lacks = true;
-        self.drop_pieces()?;
         let mut report = StepReport { updated: self.pieces >= self.stage.spec.accumulate, ..StepReport::default() };
+        let is_empty = self.shares.is_empty();
+        if report.updated && self.spoiled.is_none() && !is_empty {
+            for (index, phase) in self.stage.phases.iter().enumerate() {
+                if step.is_multiple_of(phase.every) {
+                    self.apply(index, phase, lr_factor)?;
+                }
+            }
+        }
         self.end_piece(&mut report);
+        report.left_out |= is_empty;
         Ok(report)
     }
 
@@ -171,9 +175,9 @@ impl<'a> Stepper<'a> {
     }
 
     fn end_piece(&mut self, report: &mut StepReport) {
-        report.left_out = self.spoiled.is_some() || self.lacks;
+        report.left_out = self.spoiled.is_some();
         if report.updated {
-            (self.pieces, self.lacks) = (0, false);
+            self.pieces = 0;
             self.shares.clear();
             self.undo.forget();
             report.skipped = self.spoiled.take();
@@ -333,10 +337,12 @@ impl<'a> Stepper<'a> {
             };
             sum.insert(name, gradient);
         }
-        if !update {
-            return Ok(());
-        }
-        let mut gradients = std::mem::take(sum);
+        if update { self.apply(index, phase, lr_factor) } else { Ok(()) }
+    }
+
+    /// Updates by the sum of the pieces.
+    fn apply(&mut self, index: usize, phase: &PhasePlan, lr_factor: f64) -> Result<(), TrainError> {
+        let mut gradients = std::mem::take(&mut self.accumulated[index]);
         let rest = self.shares.rest(self.stage.spec.accumulate);
         if rest != 1.0 {
             for gradient in gradients.values_mut() {

@@ -23,6 +23,11 @@ impl Shares {
         pieces as f64 / self.sum
     }
 
+    /// Whether no piece had a sample so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == 0
+    }
+
     /// The next update begins.
     pub(super) fn clear(&mut self) {
         *self = Shares::default();
