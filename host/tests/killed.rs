@@ -246,7 +246,10 @@ fn cut() -> (Lab, BTreeMap<String, String>, String) {
     lab.run("whole", &body).table();
     let whole = left(&lab, "whole");
     lab.run_and_kill("cut", &body, 4);
-    assert_eq!(lab.checkpoints("cut", 0).len(), 3);
+    let all = lab.checkpoints("cut", 0);
+    // Killed between a new one and the end of the oldest, a run leaves one more, until its next.
+    assert!((3..=4).contains(&all.len()), "{all:?}");
+    all.iter().skip(3).for_each(|oldest| fs::remove_file(oldest).expect("is removed"));
     (lab, whole, body)
 }
 

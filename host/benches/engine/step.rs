@@ -170,15 +170,7 @@ pub fn setup(work: &Work<'_>) -> Outcome<Setup> {
     let set = DataSet::new("zeros", (part()?, None, part()?), None)?;
     let registry = registry()?;
     let name = manifest.data.keys().next().cloned().unwrap_or_default();
-    Ok(Setup {
-        manifest,
-        sources,
-        lock: None,
-        registry,
-        data: [(name, set)].into(),
-        device: Device::Cpu,
-        float: DType::F32,
-    })
+    Ok(Setup { manifest, sources, registry, data: [(name, set)].into(), device: Device::Cpu, float: DType::F32 })
 }
 
 /// Where the plugins are that were built beside the benchmark.

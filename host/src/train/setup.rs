@@ -17,8 +17,6 @@ pub struct Setup {
     pub manifest: Manifest,
     /// Its texts.
     pub sources: Sources,
-    /// What plugins and files are held to.
-    pub lock: Option<Lock>,
     /// Plugins.
     pub registry: Registry,
     /// Data sets by name, validation parts split off.
@@ -71,7 +69,7 @@ impl Setup {
             check_parts(&manifest, &sources, &registry, &mut found);
             return Err(Box::new((found, sources)));
         }
-        Ok(Setup { manifest, sources, lock, registry, data: sets, device, float: DType::F32 })
+        Ok(Setup { manifest, sources, registry, data: sets, device, float: DType::F32 })
     }
 }
 

@@ -82,9 +82,10 @@ pub const LOSSES: [(&str, &str); 23] = [
 ];
 
 /// Whole methods, with the stage and the term that is to fall.
-pub const METHODS: [(&str, &str, &str, &str); 4] = [
+pub const METHODS: [(&str, &str, &str, &str); 5] = [
     ("afd", r#"student = ["layer*"], teacher = ["layer*"], qk_dim = 16"#, "distil", "method.afd"),
     ("crkd", r#"student = "avgpool", teacher = "avgpool", connector = "linear", hidden = 16"#, "distil", "method.pair"),
+    ("fitnet", r#"student = "layer2", teacher = "layer2", hint_epochs = 6"#, "distil.hint", "method.hint"),
     (
         "ft",
         r#"student = "layer2", teacher = "layer2", paraphraser_epochs = 6"#,

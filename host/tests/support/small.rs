@@ -56,7 +56,6 @@ pub fn setup(text: &str, image: &[usize], classes: i64, weights: &[(&str, &[usiz
     let name = manifest.data.keys().next().expect("has data").clone();
     let data = [(name, set)].into();
     Setup {
-        lock: None,
         manifest,
         sources,
         registry: plugins(&["basics", "kd", "fitnet", "afd", "crkd", "maps", "tmu"]),

@@ -37,9 +37,9 @@ impl Component for Probe {
 /// Settings with the name of a key that hosts read.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
 struct Greedy {
-    at: String,
+    #[serde(rename = "at")]
+    _at: String,
 }
 
 struct Unreachable;
