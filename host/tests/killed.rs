@@ -13,7 +13,7 @@ mod support;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use stillhouse::data::Rng;
 use support::lab::{DIGITS, DISTIL, Lab, plugin};
@@ -196,6 +196,55 @@ fn runs_killed_at_any_moment_end_as_if_nothing_had_been() {
     }
     println!("{kills} kills");
     assert!(kills >= wanted);
+}
+
+/// The checkpoint that is being written, or was when the process ended.
+fn half_written(folder: &Path) -> Option<PathBuf> {
+    let mut all = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    all.find(|path| path.extension().is_some_and(|ending| ending == "partial"))
+}
+
+#[test]
+fn kills_inside_the_write_of_a_checkpoint_lose_nothing() {
+    let lab = lab();
+    // Weights enough for a write to take a while.
+    let body = every(&everything().replace("out = 4,", "out = 48,"), "1 step");
+    lab.run("whole", &body).table();
+    let whole = left(&lab, "whole");
+    let mut sizes = vec![];
+    for round in 0.. {
+        assert!(round < 20, "{} kills were inside a write", sizes.len());
+        let name = format!("cut-{round}");
+        lab.manifest(&name, &body);
+        let checkpoints = lab.seed_folder(&name, 0).join("checkpoints");
+        let mut more: &[&str] = &[];
+        loop {
+            let stale = half_written(&checkpoints);
+            let mut child = lab.start(&name, more);
+            // Not the first that it writes: both stages are met.
+            let (mut writes, mut seen) = (0, stale.clone());
+            while writes < 5 && child.try_wait().expect("can be asked").is_none() {
+                let now = half_written(&checkpoints);
+                writes += u64::from(now.is_some() && now != seen);
+                seen = now.or(seen);
+            }
+            child.kill().expect("is killed");
+            if child.wait().expect("ends").success() {
+                break;
+            }
+            more = &["--resume"];
+            if let Some(path) = half_written(&checkpoints).filter(|path| Some(path) != stale.as_ref()) {
+                assert!(!path.with_extension("").exists(), "it has its name only when it is whole");
+                sizes.push(fs::metadata(&path).expect("is there").len());
+            }
+        }
+        assert_same(&lab, &whole, &name, "killed inside writes");
+        assert_eq!(half_written(&checkpoints), None, "nothing of them is left");
+        if sizes.len() >= 6 {
+            break;
+        }
+    }
+    println!("killed with so many bytes written: {sizes:?}");
 }
 
 /// Samples enough for a recording that takes a while.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::lab::Lab;
+use support::lab::{DISTIL, Lab};
 use support::stateful::{KD, body, everything};
 
 #[test]
@@ -81,27 +81,57 @@ fn patience_stops_and_stays_stopped() {
     assert_eq!(lab.epochs("a", "distil").len(), 3);
 }
 
+/// Weights behind a few updates of plain SGD.
+fn updated(lab: &Lab, name: &str, steps: usize, rate: f64, more: &str) -> support::lab::Weights {
+    let stage = DISTIL
+        .replace("epochs = 3", &format!("steps = {steps}"))
+        .replace("lr = 0.05, momentum = 0.9", &format!("lr = {rate:e}"));
+    let text = body(&format!("{KD}{more}")).replace(DISTIL, &stage);
+    lab.run(name, &text).table();
+    lab.weights(name, "distil", "last")
+}
+
 #[test]
 fn clip_norm_bounds_the_first_step() {
     let lab = Lab::new();
-    let step = |lab: &Lab, name: &str, clip: &str| {
-        let once = body(&format!("{KD}{clip}")).replace(
-            "epochs = 3\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 0.05, momentum = 0.9",
-            "steps = 1\nbatch = 32\noptimizer = { kind = \"sgd\", lr = 1.0",
-        );
-        lab.run(name, &once).table();
-        lab.weights(name, "distil", "last")
-    };
-    let start = body(KD).replace("lr = 0.05, momentum = 0.9", "lr = 1e-30");
-    lab.run("start", &start).table();
-    let start = lab.weights("start", "distil", "last");
+    let start = updated(&lab, "start", 1, 1e-30, "");
     let length = |end: &support::lab::Weights| {
         let of =
             |name: &&str| start.get(name).iter().zip(end.get(name)).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
         start.names().iter().map(of).sum::<f64>().sqrt()
     };
-    let (free, clipped) = (length(&step(&lab, "free", "")), length(&step(&lab, "clipped", "clip_norm = 0.01\n")));
+    let step = |name: &str, more: &str| length(&updated(&lab, name, 1, 1.0, more));
+    let (free, clipped) = (step("free", ""), step("clipped", "clip_norm = 0.01\n"));
     assert!(free > 0.1 && (clipped - 0.01).abs() < 1e-4, "{free} {clipped}");
+    // An average takes in what was clipped.
+    let twice = step("twice", "clip_norm = 0.01\ngradient_ema = { decay = 0.5, gain = 1.0 }\n");
+    assert!((twice - 0.02).abs() < 1e-4, "{twice}");
+}
+
+#[test]
+fn average_of_gradients_moves_the_weights() {
+    let lab = Lab::new();
+    let rate = 0.5;
+    let [start, first, second] = [(1, 1e-30), (1, rate), (2, rate)]
+        .map(|(steps, rate)| updated(&lab, &format!("plain-{steps}-{rate:e}"), steps, rate, ""));
+    let moved = |name: &str, rate: f64, rule: &str| {
+        updated(&lab, name, 2, rate, &format!("gradient_ema = {{ decay = 0.75{rule} }}\n"))
+    };
+    // With the gain the first update is three gradients long: a third of the rate leads to the same place.
+    let (instead, beside) = (moved("instead", rate, ""), moved("beside", rate / 3.0, ", gain = 2.0"));
+    for name in start.names() {
+        let all = [&start, &first, &second, &instead, &beside].map(|weights| weights.get(name));
+        for at in 0..all[0].len() {
+            let [start, first, second, instead, beside] = all.map(|values| f64::from(values[at]));
+            // Each is `- rate g`.
+            let (one, two) = (first - start, second - first);
+            let mean = 0.75 * one + 0.25 * two;
+            assert!((instead - (first + mean)).abs() < 2e-6, "{name} {at}");
+            assert!((beside - (first + (two + 2.0 * mean) / 3.0)).abs() < 2e-6, "{name} {at}");
+        }
+        let far = all[3].iter().zip(all[2]).any(|(a, b)| (a - b).abs() > 1e-4);
+        assert!(far, "{name}: the average changes something");
+    }
 }
 
 #[test]

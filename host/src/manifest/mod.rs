@@ -77,7 +77,7 @@ pub use recording::Recording;
 pub use run::{Device, Executor, Plugins, Run};
 pub use schedule::Schedule;
 pub use sources::{Source, Sources, Span};
-pub use stage::{Best, Goal, Group, NonFinite, PassDef, PassMode, Phase, Sampling, Stage};
+pub use stage::{Best, Goal, GradientEma, Group, NonFinite, PassDef, PassMode, Phase, Sampling, Stage};
 pub use term::{Connectors, RESERVED_TERM_KEYS, Side, Term};
 pub use weight::Weight;
 

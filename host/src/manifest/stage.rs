@@ -71,6 +71,8 @@ pub struct Stage {
     /// Decay of an average of the weights over the updates, which is evaluated, saved and goes on in place of the last weights.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub ema: Option<f64>,
+    /// An average of the gradients over the updates, by which parameters move in place of the gradient or beside it.
+    pub gradient_ema: Option<GradientEma>,
     /// Updates between two lines of the event log.
     #[schemars(range(min = 1))]
     pub log_every: Option<usize>,
@@ -113,6 +115,19 @@ pub enum NonFinite {
     Stop,
     /// The step is left out, nothing is updated by it; at most so many times in the stage.
     Skip(u64),
+}
+
+/// An average of the gradients over the updates: `m = decay m + (1 - decay) g`, which begins as the first gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GradientEma {
+    /// What the average keeps of itself at an update, > 0 and < 1.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
+    pub decay: f64,
+    /// Parameters move by `g + gain m`, gain > 0 (Grokfast, Lee et al. 2024, arXiv:2405.20233, algorithm 2; published: decay 0.98, gain
+    /// 2). Without it the average takes the place of the gradient.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub gain: Option<f64>,
 }
 
 /// Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): behind the given frames each sample reads the true frame with a

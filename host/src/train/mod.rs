@@ -39,6 +39,7 @@ mod sampling;
 mod selector;
 mod setup;
 mod sizes;
+mod smooth;
 mod stage;
 mod stages;
 mod step;

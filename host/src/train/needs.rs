@@ -50,12 +50,12 @@ fn students(stage: &StagePlan, run: &RunPlan) -> u64 {
     models.flat_map(|model| model.network.sets()).map(|(_, set)| bytes(&set)).sum()
 }
 
-/// What a checkpoint of a stage holds beside models and parts: optimizers, the best weights, their average.
+/// What a checkpoint of a stage holds beside models and parts: optimizers, averages of gradients, the best weights, their average.
 fn beside(stage: &StagePlan, run: &RunPlan) -> u64 {
     let of_group = |group: &super::groups::GroupPlan| {
         let entries = group.members.iter().filter_map(|member| member.set.get(&member.name));
         let all: usize = entries.map(|entry| entry.var.elem_count() * entry.var.dtype().size_in_bytes()).sum();
-        (all * slots(&group.optimizer)) as u64
+        (all * (slots(&group.optimizer) + usize::from(stage.spec.gradient_ema.is_some()))) as u64
     };
     let optimizers: u64 = stage.groups.iter().map(of_group).sum();
     optimizers + students(stage, run) * (1 + u64::from(stage.spec.ema.is_some()))

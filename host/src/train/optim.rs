@@ -8,7 +8,8 @@
 //! ```
 
 use super::groups::Member;
-use crate::manifest::Optimizer as Rule;
+use super::smooth::Smooth;
+use crate::manifest::{GradientEma, Optimizer as Rule};
 use crate::ops::slices::{change, is_slice, read};
 use candle_core::{Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,9 @@ use stillhouse_kernels::optim::{Adam, AdamSlot, Sgd, SgdSlot};
 /// Gradients by a parameter's full name, in a fixed order: a norm over them sums up the same way every time.
 pub type Gradients = BTreeMap<String, Tensor>;
 
+/// Slot of a gradient's average in a saved state.
+const MEAN: &str = "mean";
+
 /// The state of one group.
 pub struct Optimizer {
     rule: Rule,
@@ -24,18 +28,27 @@ pub struct Optimizer {
     /// One list a member: momentum, or both moments.
     state: Vec<Vec<Tensor>>,
     steps: u64,
+    smooth: Smooth,
 }
 
 impl Optimizer {
     /// An optimizer that has not moved yet.
     pub fn new(rule: Rule, members: Vec<Member>) -> Optimizer {
         let state = members.iter().map(|_| vec![]).collect();
-        Optimizer { rule, members, state, steps: 0 }
+        Optimizer { rule, members, state, steps: 0, smooth: Smooth::default() }
     }
 
     /// Its parameters.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Takes the gradients of its parameters into their averages, and puts in their place what the parameters move by.
+    ///
+    /// # Errors
+    /// candle fails.
+    pub fn smooth(&mut self, rule: &GradientEma, gradients: &mut Gradients) -> Result<()> {
+        self.members.iter().try_for_each(|member| self.smooth.apply(rule, &member.full, gradients))
     }
 
     /// Moves every parameter. `factor` scales the learning rate; a parameter without gradient has a gradient of zero.
@@ -68,7 +81,8 @@ impl Optimizer {
         let tensors = self.members.iter().zip(&self.state).flat_map(|(member, state)| {
             state.iter().enumerate().map(|(slot, tensor)| (format!("{}#{slot}", member.full), tensor.clone()))
         });
-        (self.steps, tensors.collect())
+        let means = self.smooth.tensors().map(|(name, mean)| (format!("{name}#{MEAN}"), mean.clone()));
+        (self.steps, tensors.chain(means).collect())
     }
 
     /// Takes a saved state over. Parameters that it does not know start anew.
@@ -77,6 +91,9 @@ impl Optimizer {
         for (member, state) in self.members.iter().zip(&mut self.state) {
             let slots = (0..).map_while(|slot| tensors.get(&format!("{}#{slot}", member.full)).cloned());
             *state = slots.collect();
+            if let Some(mean) = tensors.get(&format!("{}#{MEAN}", member.full)) {
+                self.smooth.restore(&member.full, mean.clone());
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ pub fn body(terms: &str) -> String {
 }
 
 /// A student with everything that has state: convolutions, batch normalisation, dropout, augmented data, a hint with a
-/// trained connector, a row buffer, Adam, a clipped gradient, accumulation.
+/// trained connector, a row buffer, Adam, a clipped and averaged gradient, accumulation.
 pub fn everything() -> String {
     let layers = r#"layers = [
   { name = "conv", kind = "conv", out = 4, kernel = 3, padding = 1 }, { name = "bn", kind = "batch_norm" },
@@ -22,6 +22,7 @@ pub fn everything() -> String {
     let terms = r#"terms.hint = { use = "mse", student = "flat", teacher = "relu1", connector = "linear", weight = { from = 1.0, to = 0.0, over = "2 epochs" } }
 terms.bank = { use = "row_bank", student = "logits", weight = 0.01 }
 clip_norm = 1.0
+gradient_ema = { decay = 0.9, gain = 0.5 }
 accumulate = 2
 schedule = { kind = "cosine", warmup = "1 epoch" }
 "#;

@@ -352,6 +352,9 @@ impl<'a> Stepper<'a> {
         if let Some(limit) = self.stage.spec.clip_norm {
             optim::clip(&mut gradients, limit)?;
         }
+        if let Some(rule) = &self.stage.spec.gradient_ema {
+            phase.updates.iter().try_for_each(|group| self.optimizers[*group].smooth(rule, &mut gradients))?;
+        }
         for group in &phase.updates {
             let factor = if self.stage.groups[*group].scheduled { lr_factor } else { 1.0 };
             self.optimizers[*group].step(&gradients, factor)?;
