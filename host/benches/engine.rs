@@ -4,6 +4,7 @@
 //! pip install torch
 //! cargo build --release && cargo bench -p stillhouse --bench engine -- [part of a work's name] [--threads 1,2] [--rounds 9]
 //! cargo bench -p stillhouse --bench engine -- [part of a work's name] --agree
+//! cargo bench -p stillhouse --bench engine -- --floor [--threads 1,2] [--rounds 9]
 //! cargo bench -p stillhouse --bench engine -- --growth
 //! cargo bench -p stillhouse --bench engine -- --terms [--threads 1,2] [--rounds 9]
 //! cargo bench -p stillhouse --bench engine -- --epochs [--threads 1,2] [--rounds 5]
@@ -13,7 +14,8 @@
 //! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each
 //! side is a process of its own with a fixed number of threads. The step is the real one of a run: forward of teacher and
 //! student, the terms of the plugins, backward, update; over time forward and backward alone. Data are there beforehand.
-//! `--agree` gives both sides the same parameters and batches and compares their losses over 50 steps; `--growth` shows what
+//! `--agree` gives both sides the same parameters and batches and fails where their losses over 50 steps are not the same;
+//! `--floor` compares the step with what its products would take at the processor's peak; `--growth` shows what
 //! batch, depth, width and terms cost, `--terms` what a term adds to the step without it; `--epochs` trains on Fashion-MNIST (`apt-get install dataset-fashion-mnist`), data path
 //! included; `--cached` distils there with what the teacher gave kept, and not, beside PyTorch with kept logits.
 
@@ -23,10 +25,14 @@ mod agree;
 mod cached;
 #[path = "engine/epochs.rs"]
 mod epochs;
+#[path = "engine/floor.rs"]
+mod floor;
 #[path = "engine/frames.rs"]
 mod frames;
 #[path = "engine/growth.rs"]
 mod growth;
+#[path = "../kernels/examples/nhwc_conv_bench/peak.rs"]
+mod peak;
 #[path = "engine/side.rs"]
 mod side;
 #[path = "engine/step.rs"]
@@ -103,6 +109,9 @@ fn main() -> Outcome<()> {
     if has("--growth") {
         return growth::table(&after("--threads", "1,2"), after("--rounds", "3").parse()?);
     }
+    if has("--floor") {
+        return floor::table(&after("--threads", "1,2"), after("--rounds", "9").parse()?);
+    }
     if has("--terms") {
         return terms::table(&after("--threads", "1,2"), after("--rounds", "9").parse()?);
     }
@@ -120,8 +129,7 @@ fn main() -> Outcome<()> {
     let part = arguments.first().filter(|first| !first.starts_with("--")).cloned().unwrap_or_default();
     let works = || WORKS.iter().filter(|(name, _)| name.contains(&part));
     if has("--agree") {
-        println!("{:<22} {:>8} {:>10} {:>10} {:>22}", "work", "steps", "first", "last", "largest difference");
-        return works().try_for_each(|(name, work)| agree::compare(name, work));
+        return agree::table(works(), &after("--rivals", "default,channels_last"));
     }
     let rounds: usize = after("--rounds", "9").parse()?;
     let rivals = after("--rivals", "default,channels_last,bf16");

@@ -1,11 +1,11 @@
-//! Networks over time: frames, forward and backward of a prediction of each next frame.
+//! Networks over time: forward and backward of frames that are to be given again.
 
 use super::Outcome;
 use candle_core::{DType, Device, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use stillhouse::exec::{Executor, ModuleSlot, Network, PassSpec};
+use stillhouse::exec::{Executor, ModuleSlot, Network, ParamGrad, PassSpec};
 use stillhouse::graph::{Graph, Source};
 use stillhouse::model::{Frame, build_table};
 use stillhouse::ops::native::{Record, squared_distance};
@@ -26,36 +26,48 @@ const SIDE: usize = 64;
 const HIDDEN: usize = 64;
 const DEPTH: usize = 4;
 
+/// A network, clips, and the frames that it is to give.
+pub struct Frames {
+    pub network: Network,
+    /// `[B, T, 1, 64, 64]`.
+    pub x: Tensor,
+    targets: Vec<Tensor>,
+    spec: PassSpec,
+}
+
+impl Frames {
+    /// To give frames of noise again, of mean 1.
+    pub fn new(clip: Clip<'_>, batch: usize, registry: &Registry) -> Outcome<Frames> {
+        let network = clip.network(registry)?;
+        let x = Tensor::randn(1f32, 1.0, (batch, clip.frames, 1, SIDE, SIDE), &Device::Cpu)?;
+        let target = |at| x.narrow(1, at, 1)?.squeeze(1)?.contiguous();
+        let targets = (0..clip.frames).map(target).collect::<candle_core::Result<_>>()?;
+        let want = vec![Source::Layer(network.graph.output)];
+        let spec = PassSpec { training: true, track: true, want, ..PassSpec::default() };
+        Ok(Frames { network, x, targets, spec })
+    }
+
+    /// Forward and backward of the batch: the mean squared error of each frame, and the gradients of their sum.
+    pub fn step(&self) -> Outcome<(Vec<Tensor>, Vec<ParamGrad>)> {
+        let found = self.network.forward(&self.x, &self.spec, &Moment { training: true, ..Moment::default() })?;
+        let mut record = Record::default();
+        let mut term = |(x, y): (&Tensor, &Tensor)| {
+            record.watch(x);
+            let term = record.during(|| squared_distance(x, y, 1.0 / x.elem_count() as f64))?;
+            Ok((term.clone(), term.ones_like()?))
+        };
+        let outputs = &found.taps[&self.spec.want[0]];
+        let terms = outputs.iter().zip(&self.targets).map(&mut term).collect::<candle_core::Result<Vec<_>>>()?;
+        let store = record.gradients(&terms)?;
+        let gradients = found.tape.ok_or("ran on candle")?.spend(&store)?;
+        Ok((terms.into_iter().map(|(term, _)| term).collect(), gradients))
+    }
+}
+
 impl<'a> Clip<'a> {
     pub fn of(student: &'a str) -> Option<Clip<'a>> {
         let [kind, kernel, frames] = student.split(':').collect::<Vec<_>>()[..] else { return None };
         Some(Clip { kind, kernel: kernel.parse().ok()?, frames: frames.parse().ok()? })
-    }
-
-    /// A forward and a backward of a batch, to run again and again.
-    pub fn step(self, batch: usize, registry: &Registry) -> Outcome<impl FnMut() -> Outcome<()>> {
-        let network = self.network(registry)?;
-        let point = Source::Layer(network.graph.output);
-        let [x, y] = [0, 1].map(|_| Tensor::randn(0f32, 1.0, (batch, self.frames, 1, SIDE, SIDE), &Device::Cpu));
-        let (x, y) = (x?, y?);
-        let targets =
-            (0..self.frames).map(|at| y.narrow(1, at, 1)?.squeeze(1)).collect::<candle_core::Result<Vec<_>>>()?;
-        let spec = PassSpec { training: true, track: true, want: vec![point.clone()], ..PassSpec::default() };
-        Ok(move || -> Outcome<()> {
-            let found = network.forward(&x, &spec, &Moment { training: true, ..Moment::default() })?;
-            let mut record = Record::default();
-            let mut term = |(x, y): (&Tensor, &Tensor)| {
-                record.watch(x);
-                let term = record.during(|| squared_distance(x, y, 1.0 / x.elem_count() as f64))?;
-                Ok((term.clone(), term.ones_like()?))
-            };
-            let terms =
-                found.taps[&point].iter().zip(&targets).map(&mut term).collect::<candle_core::Result<Vec<_>>>()?;
-            let store = record.gradients(&terms)?;
-            let gradients = found.tape.ok_or("ran on candle")?.spend(&store)?;
-            std::hint::black_box(gradients);
-            Ok(())
-        })
     }
 
     fn network(self, registry: &Registry) -> Outcome<Network> {

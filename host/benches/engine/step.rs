@@ -1,7 +1,7 @@
 //! Our side: the step of a real run.
 
 use super::Outcome;
-use super::frames::Clip;
+use super::frames::{Clip, Frames};
 use candle_core::{DType, Device, Tensor};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -103,7 +103,8 @@ pub fn pictures(work: &Work<'_>, batches: usize) -> Outcome<(Tensor, Tensor)> {
 
 pub fn serve(work: &Work<'_>, steps: usize) -> Outcome<()> {
     if let Some(clip) = Clip::of(work.student) {
-        return rounds(steps, clip.step(work.batch, &registry()?)?);
+        let frames = Frames::new(clip, work.batch, &registry()?)?;
+        return rounds(steps, || frames.step().map(drop));
     }
     let setup = setup(work)?;
     let (run, _) = plan(&setup, 1).map_err(|found| found.render(&setup.sources, false))?;
@@ -179,6 +180,6 @@ pub fn built() -> Outcome<PathBuf> {
     Ok(exe.parent().and_then(Path::parent).ok_or("no folder of the benchmark")?.to_path_buf())
 }
 
-fn registry() -> Outcome<Registry> {
+pub fn registry() -> Outcome<Registry> {
     Ok(Registry::discover(&SearchPaths::usual(&[built()?]), false, manifest::RESERVED_TERM_KEYS))
 }

@@ -19,7 +19,7 @@ const ROWS: [(&str, &str, &[&str], f64); 4] = [
 ];
 
 /// Millions of multiplications of the step without a term, a picture: ResNet-56 forward, ResNet-20 forward and backward.
-const STEP: f64 = 125.5 + 3.0 * 40.6;
+pub const STEP: f64 = 125.5 + 3.0 * 40.6;
 
 pub fn table(threads: &str, rounds: usize) -> Outcome<()> {
     println!("{:<36} {:>8} {:>10} {:>10} {:>8} {:>14}", "term", "threads", "without", "with", "ratio", "arithmetic");

@@ -15,22 +15,39 @@ from networks import ConvLstm, network, regressor
 from torch import nn
 
 WIDTHS = {"layer1": 16, "layer2": 32, "layer3": 64}
-STEPS, BATCHES, RATE = 50, 4, 0.02
+STEPS, BATCHES, RATE, FRAMES_RATE = 50, 4, 0.02, 0.1
 
 
-def clip_step(student, batch, mode):
-    _, kernel, frames = student.split(":")
-    layout = torch.channels_last if mode in ("channels_last", "bf16") else torch.contiguous_format
-    cells = ConvLstm(int(kernel)).to(memory_format=layout)
-    x, y = (torch.randn(batch, int(frames), 1, 64, 64) for _ in range(2))
+class Frames:
+    """A network that is to give the frames of clips again."""
 
-    def step():
-        cells.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "bf16"):
-            outputs = cells(x, layout)
-        sum(F.mse_loss(output.float(), y[:, at]) for at, output in enumerate(outputs)).backward()
+    def __init__(self, student, batch, mode, given=None):
+        _, kernel, frames = student.split(":")
+        self.cells, self.mode = ConvLstm(int(kernel)), mode
+        if given:
+            fill(self.cells, "student.", given)
+        self.layout = torch.contiguous_format if mode == "default" else torch.channels_last
+        self.cells.to(memory_format=self.layout)
+        self.x = given["x"] if given else torch.randn(batch, int(frames), 1, 64, 64)
+        self.run = torch.compile(self.cells) if mode == "compile" else self.cells
 
-    return step
+    def step(self):
+        self.cells.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mode == "bf16"):
+            outputs = self.run(self.x, self.layout)
+        loss = sum(F.mse_loss(output.float(), self.x[:, at]) for at, output in enumerate(outputs))
+        loss.backward()
+        return loss
+
+    def losses(self):
+        print("ready", flush=True)
+        found = []
+        for _ in range(STEPS):
+            found.append(self.step().item())
+            with torch.no_grad():
+                for parameter in self.cells.parameters():
+                    parameter -= FRAMES_RATE * parameter.grad
+        print(*found, flush=True)
 
 
 def distil(student, teacher, labels):
@@ -137,7 +154,8 @@ def main():
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     if ":" in names[1]:
-        return serve(clip_step(names[1], batch, mode), int(last))
+        frames = Frames(names[1], batch, mode, None if last.isdigit() else read(last))
+        return serve(frames.step, int(last)) if last.isdigit() else frames.losses()
     training = Training(names, mode, features)
     if not last.isdigit():
         return losses(training, last, batch)

@@ -104,7 +104,8 @@ fn without_frames(text: &str) -> String {
     let is_frame = |line: &&str| {
         let inner = line.trim_start();
         let number = inner.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
-        line.starts_with("  ") && (number || inner.starts_with("at ") && inner.contains(".rs:"))
+        let ends_with_place = || inner.rsplit(':').take(2).filter(|part| part.parse::<u32>().is_ok()).count() == 2;
+        line.starts_with("  ") && (number || inner.starts_with("at ") && ends_with_place())
     };
     text.lines().filter(|line| !is_frame(line)).collect::<Vec<_>>().join("\n")
 }

@@ -1,6 +1,6 @@
 //! `stillhouse plugins`.
 
-use super::show;
+use super::{FAILED, show};
 use crate::manifest::RESERVED_TERM_KEYS;
 use crate::plugin::{Fate, PluginError, Registry, SearchPaths};
 use serde_json::json;
@@ -51,7 +51,9 @@ pub(in crate::cli) fn hint_for(error: &PluginError, paths: &[PathBuf]) -> Option
 pub(super) fn run(args: &Args) -> ExitCode {
     let paths = [&args.paths[..], &args.also].concat();
     let registry = discover(&paths, args.allow_abort);
-    show(&if args.json { format!("{:#}\n", as_json(&registry)) } else { as_text(&registry) })
+    let shown = show(&if args.json { format!("{:#}\n", as_json(&registry)) } else { as_text(&registry) });
+    // What was asked for by name is there, or the answer is no.
+    if registry.check_named().is_err() { ExitCode::from(FAILED) } else { shown }
 }
 
 fn as_json(registry: &Registry) -> serde_json::Value {

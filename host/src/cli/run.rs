@@ -238,7 +238,7 @@ fn failed(message: &str, notes: &[String], hint: Option<&str>) -> ExitCode {
 
 fn explain(error: &TrainError, folder: &Path) -> ExitCode {
     let mut notes = error.notes();
-    if has_checkpoint(folder) {
+    if has_checkpoint(folder) && !error.is_of_checkpoint() {
         notes.push(format!("the last checkpoint is in {}; go on with `--resume`", folder.display()));
     }
     failed(&error.to_string(), &notes, error.hint().as_deref())

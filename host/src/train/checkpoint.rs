@@ -123,7 +123,7 @@ pub(super) fn save(
         // Its stage has not gone on yet.
         None => tensors.extend(state.saved_average.iter().map(|(name, tensor)| (averaged(name), tensor.clone()))),
     }
-    let text = serde_json::to_vec(&state.position).map_err(|error| TrainError::Resume(error.to_string()))?;
+    let text = serde_json::to_vec(&state.position).map_err(|error| TrainError::Other(error.to_string()))?;
     store.save(&text, &tensors)
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn stand_in(folder: &Path, stage: &str) {
 /// The text is of another version.
 pub(super) fn position(whole: &Whole) -> Result<Position, TrainError> {
     serde_json::from_slice(&whole.position)
-        .map_err(|error| TrainError::Resume(format!("the checkpoint is of another version: {error}")))
+        .map_err(|error| TrainError::Misfit(format!("the checkpoint is of another version: {error}")))
 }
 
 /// Puts saved tensors back into models and parts; gives what is left.
@@ -177,12 +177,18 @@ pub(super) fn restore(whole: Whole, run: &RunPlan) -> Result<Saved, TrainError> 
     let position = position(&whole)?;
     let tensors = whole.tensors;
     for (prefix, set) in sets(run) {
-        for (name, _) in set.entries() {
+        for (name, entry) in set.entries() {
             let full = format!("{prefix}{name}");
             let Some(tensor) = tensors.get(&full) else {
-                return Err(TrainError::Resume(format!("the checkpoint has no `{full}`: the manifest changed since")));
+                return Err(TrainError::Misfit(format!("the checkpoint has no `{full}`, which the run has now")));
             };
-            set.assign(&name, tensor).map_err(|error| TrainError::Resume(format!("checkpoint: {error}")))?;
+            let (saved, wanted) = (tensor.dims(), entry.var.dims());
+            if saved != wanted {
+                let wrong =
+                    format!("`{full}` has the shape {saved:?} in the checkpoint, and {wanted:?} in the run now");
+                return Err(TrainError::Misfit(wrong));
+            }
+            set.assign(&name, tensor)?;
         }
     }
     let (mut groups, mut best, mut average): (Vec<Tensors>, Option<Tensors>, Tensors) = Default::default();

@@ -115,9 +115,12 @@ pub enum TrainError {
     /// Values that cannot be kept: of which model, and why.
     #[error("the cache of `{0}`: {1}")]
     Cache(String, String),
-    /// A checkpoint that does not fit.
+    /// A checkpoint that does not fit the run.
     #[error("{0}")]
-    Resume(String),
+    Misfit(String),
+    /// What no other case says.
+    #[error("{0}")]
+    Other(String),
 }
 
 impl TrainError {
@@ -131,7 +134,9 @@ impl TrainError {
                     .into(),
             ),
             TrainError::TooManySkipped(_, last) => last.hint(),
-            TrainError::Damaged(_) => Some("start anew without `--resume`: this folder is then moved aside".into()),
+            TrainError::Damaged(_) | TrainError::Misfit(_) => {
+                Some("start anew without `--resume`: this folder is then moved aside".into())
+            }
             TrainError::File { error, .. } | TrainError::Log(error) if error.kind() == StorageFull => {
                 ROOM.map(str::to_owned)
             }
@@ -143,6 +148,11 @@ impl TrainError {
             _ if self.is_panic() => Some("this is a mistake of the plugin; the last checkpoint is intact".into()),
             _ => None,
         }
+    }
+
+    /// Whether it is about the checkpoints themselves: none of them helps.
+    pub fn is_of_checkpoint(&self) -> bool {
+        matches!(self, TrainError::Damaged(_) | TrainError::Misfit(_))
     }
 
     /// Whether a part, or an operation of its own, panicked.

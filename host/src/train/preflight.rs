@@ -208,7 +208,7 @@ impl Try<'_> {
 
 /// A piece of an update that was not finite says no more than that.
 fn left_out(stage: &StagePlan) -> TrainError {
-    TrainError::Resume(format!("a term or a gradient of stage `{}` is not finite", stage.name))
+    TrainError::Other(format!("a term or a gradient of stage `{}` is not finite", stage.name))
 }
 
 fn more(count: usize) -> String {

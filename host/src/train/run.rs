@@ -119,7 +119,7 @@ fn restored(saved: Saved, optimizers: &mut [Optimizer]) -> Progressed {
 fn check_position(run: &RunPlan, position: &Position) -> Result<(), TrainError> {
     match run.stages.get(position.stage) {
         Some(stage) if stage.name == position.name => Ok(()),
-        _ => Err(TrainError::Resume(format!(
+        _ => Err(TrainError::Misfit(format!(
             "the checkpoint stands in stage `{}`, which the manifest does not have there",
             position.name
         ))),
@@ -156,7 +156,7 @@ pub(super) fn initialise(run: &RunPlan, index: usize, setup: &Setup) -> Result<(
         if let Some(source) = source {
             let copied = copy(source, from, student, prefix)?;
             if copied == 0 {
-                return Err(TrainError::Resume(format!(
+                return Err(TrainError::Other(format!(
                     "`init` of stage `{}`: nothing of `{}` under `{from}` fits `{prefix}`",
                     stage.origin, source.name
                 )));

@@ -54,7 +54,7 @@ impl Store {
         let number = self.newest + 1;
         let path = self.path(number);
         let told = |error| TrainError::file(&path, error);
-        let payload = safetensors::serialize(tensors, None).map_err(|error| TrainError::Resume(error.to_string()))?;
+        let payload = safetensors::serialize(tensors, None).map_err(|error| TrainError::Other(error.to_string()))?;
         fs::create_dir_all(&self.folder).map_err(told)?;
         let mut sum = Sha256::new();
         let length = (position.len() as u64).to_le_bytes();

@@ -23,7 +23,9 @@ fn plugins_lists_components_and_places() {
 #[test]
 fn plugins_json_has_plugins_places_and_refusals() {
     let path = hostile("reserved").to_str().expect("a path in UTF-8");
-    let list = json(&Place::new().succeed(&["plugins", path, "--json"]).out);
+    let said = Place::new().run(&["plugins", path, "--json"]);
+    assert_eq!(said.code, 1, "what was named is no plugin that can be used");
+    let list = json(&said.out);
     let plugins: Vec<&str> =
         list["plugins"].as_array().expect("plugins").iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(plugins, ["stillhouse-basics", "stillhouse-fitnet", "stillhouse-kd"]);
@@ -42,7 +44,7 @@ fn plugins_json_has_plugins_places_and_refusals() {
     let hint = "rename the setting in the plugin; names that are taken: `use`, `weight`, `at`, `student`, `teacher`, `ports`, \
                 `connector`, `connector_on`, `phase`";
     assert_eq!(refused["hint"], hint);
-    let again = json(&Place::new().succeed(&["plugins", "--plugins", path, "--json"]).out);
+    let again = json(&Place::new().run(&["plugins", "--plugins", path, "--json"]).out);
     assert_eq!(again["refused"], list["refused"]);
     assert_eq!(list["searched"][0]["from"], "manifest");
 }

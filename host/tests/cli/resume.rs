@@ -77,6 +77,17 @@ fn run_resumed_under_another_manifest_is_refused_unless_accepted() {
 }
 
 #[test]
+fn run_resumed_with_another_network_says_what_does_not_fit() {
+    let place = Place::with(TINY);
+    place.succeed(&["run", "m.toml", "-q"]);
+    place.write("m.toml", TINY.replace("hidden = [24]", "hidden = [20]"));
+    let said = place.run(&["run", "m.toml", "--resume", "--accept-changes", "-q"]);
+    let wanted = "error: `model/teacher/fc1.weight` has the shape [24, 64] in the checkpoint, and [20, 64] in the run now\n\n\
+                  hint: start anew without `--resume`: this folder is then moved aside\n";
+    assert_eq!((said.code, said.err.as_str()), (1, wanted));
+}
+
+#[test]
 fn run_resumed_without_checkpoint_starts_anew_and_says_so() {
     let said = Place::with(TINY).succeed(&["run", "m.toml", "--resume"]);
     assert!(
