@@ -146,6 +146,10 @@ fn eval_prints_the_loss_and_what_is_small() {
     assert!(said.out.contains("  out.loss            2.5e0\n"), "{}", said.out);
     assert!(said.out.contains("  grad.input.student  [1, 2]  -1.000000e0  2.000000e0\n"), "{}", said.out);
     assert!(!said.out.contains("written to"), "{}", said.out);
+    let before = fs::read(place.path("x.safetensors")).expect("reads");
+    let said = place.run(&["plugin", "eval", "loss/mse", "--in", "x.safetensors", "--out", "./x.safetensors"]);
+    assert!(said.code == 2 && said.err.starts_with("error: `--out` is the file that is read\n"), "{}", said.err);
+    assert_eq!(fs::read(place.path("x.safetensors")).expect("reads"), before);
 }
 
 #[test]

@@ -75,6 +75,13 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
+    let place = |path: &PathBuf| path.canonicalize().ok();
+    let out = args.out.as_ref().and_then(place);
+    if out.is_some() && [&args.input, &args.case].into_iter().flatten().any(|read| place(read) == out) {
+        let hint = "results would replace what they come from: name another file";
+        print_error("`--out` is the file that is read", &[], Some(hint));
+        return ExitCode::from(WRONG);
+    }
     let result = match &args.case {
         Some(case) => eval_case(args, case),
         None => eval_part(args),
