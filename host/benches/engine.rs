@@ -10,7 +10,7 @@
 //! cargo bench -p stillhouse --bench engine -- --epochs [--threads 1,2] [--rounds 5]
 //! cargo bench -p stillhouse --bench engine -- --cached [--threads 2] [--rounds 3]
 //! ```
-//! `--rivals default,channels_last,bf16,compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
+//! `--rivals default,channels_last,bf16,compile,bf16_compile` chooses PyTorch's ways, `PYTHON` another interpreter. The last columns are the
 //! peaks of both processes' memory. A work of `module-` runs each cell as a plugin's module, beside our own cells. Each
 //! side is a process of its own with a fixed number of threads. The step is the real one of a run: forward of teacher and
 //! student, the terms of the plugins, backward, update; over time forward and backward alone. Data are there beforehand.

@@ -27,7 +27,7 @@ class Kept:
         x = self.training.laid(augmented(pictures[part], flips, corners))
         missing = ~self.known[part, which]
         if missing.any():
-            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.training.mode == "bf16"):
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled="bf16" in self.training.mode):
                 self.logits[part[missing], which[missing]] = self.teacher(x[missing]).float()
             self.known[part[missing], which[missing]] = True
         kept = self.logits[part, which]

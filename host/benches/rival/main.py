@@ -29,11 +29,11 @@ class Frames:
         self.layout = torch.contiguous_format if mode == "default" else torch.channels_last
         self.cells.to(memory_format=self.layout)
         self.x = given["x"] if given else torch.randn(batch, int(frames), 1, 64, 64)
-        self.run = torch.compile(self.cells) if mode == "compile" else self.cells
+        self.run = torch.compile(self.cells) if "compile" in mode else self.cells
 
     def step(self):
         self.cells.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mode == "bf16"):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled="bf16" in self.mode):
             outputs = self.run(self.x, self.layout)
         loss = sum(F.mse_loss(output.float(), self.x[:, at]) for at, output in enumerate(outputs))
         loss.backward()
@@ -65,13 +65,13 @@ class Training:
 
     def prepare(self, rate=1.0):
         """To the layout of the mode, when the parameters are there."""
-        if self.mode in ("channels_last", "bf16", "compile"):
+        if self.mode != "default":
             for each in (self.student, self.teacher, self.regressors):
                 each and each.to(memory_format=torch.channels_last)
         trained = self.student and [*self.student.parameters(), *self.regressors.parameters()]
         if self.student:
             self.optimizer = torch.optim.SGD(trained, lr=0.05 * rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
-        if self.mode == "compile":
+        if "compile" in self.mode:
             self.student = self.student and torch.compile(self.student)
             self.teacher = self.teacher and torch.compile(self.teacher)
 
@@ -81,7 +81,7 @@ class Training:
     def step(self, x, labels):
         if self.student is not None:
             self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mode == "bf16"):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled="bf16" in self.mode):
             soft, wanted = None, []
             if self.teacher is not None:
                 with torch.no_grad():
