@@ -42,7 +42,7 @@ pub fn table<'w>(works: impl Iterator<Item = &'w (&'w str, &'w str)>, rivals: &s
     if apart.is_empty() { Ok(()) } else { Err(format!("not the same work on both sides: {}", apart.join(", ")).into()) }
 }
 
-/// Prints a line; a teacher alone has no loss, one in bf16 another, and modules follow our own cells (`--bench boundary`).
+/// Prints a line; a teacher alone has no loss, one in bf16 another, and modules equal our own cells (`tests/over_time.rs`).
 fn compare(name: &str, text: &str, rivals: &str) -> Outcome<bool> {
     let work = Work::parse(text)?;
     if work.student == "-" || work.frozen != "f32" || work.student.starts_with("module") {
