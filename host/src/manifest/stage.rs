@@ -125,7 +125,7 @@ pub struct GradientEma {
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub decay: f64,
     /// Parameters move by `g + gain m`, gain > 0 (Grokfast, Lee et al. 2024, arXiv:2405.20233, algorithm 2; published: decay 0.98, gain
-    /// 2). Without it the average takes the place of the gradient.
+    /// 2), `1 + gain` times as far where gradients are steady. Without it the average takes the place of the gradient.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub gain: Option<f64>,
 }
