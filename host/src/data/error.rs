@@ -134,8 +134,8 @@ pub enum DataError {
     },
     /// A picture's size differs from that of the first one.
     #[error(
-        "`{}` differs in size from the other pictures\n  got: {} x {} (height x width)\n  wanted: {} x {}\n\n\
-         hint: ask for one size, for example `folder:DIR?size={}`",
+        "`{}` differs in size from the first picture of the folder\n  got: {} x {} (height x width)\n  wanted: {} x {}\n\n\
+         hint: mend the one that is wrong, or ask for one size, for example `folder:DIR?size={}`",
         .path.display(), .got[0], .got[1], .wanted[0], .wanted[1], .wanted[0]
     )]
     PictureSize {
