@@ -128,3 +128,15 @@ fn known_hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
         None => format!("there are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::without_frames;
+
+    #[test]
+    fn frames_of_backtraces_are_left_out() {
+        let text = "wanted [2], got [3]\n   0: candle_core::error::bt\n             at /a/error.rs:3:9\n  \
+                    61: clone\n             at ./misc/clone3.S:81:0\n  at port `x`: f32";
+        assert_eq!(without_frames(text), "wanted [2], got [3]\n  at port `x`: f32");
+    }
+}

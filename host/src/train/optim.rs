@@ -211,6 +211,11 @@ fn decayed(gradient: Tensor, value: &Tensor, weight_decay: f64) -> Result<Tensor
     if weight_decay == 0.0 { Ok(gradient) } else { gradient + value.affine(weight_decay, 0.0)? }
 }
 
+/// `keep old + (1 - keep) new`.
+pub(super) fn blended(old: &Tensor, new: &Tensor, keep: f64) -> Result<Tensor> {
+    old.affine(keep, 0.0)? + new.affine(1.0 - keep, 0.0)?
+}
+
 fn adam(
     value: &Tensor,
     gradient: &Tensor,
@@ -221,7 +226,7 @@ fn adam(
     steps: u64,
 ) -> Result<Tensor> {
     let blend = |old: Option<&Tensor>, new: &Tensor, beta: f64| match old {
-        Some(old) => old.affine(beta, 0.0)? + new.affine(1.0 - beta, 0.0)?,
+        Some(old) => blended(old, new, beta),
         None => new.affine(1.0 - beta, 0.0),
     };
     let first = blend(state.first(), gradient, b1)?;

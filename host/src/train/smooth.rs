@@ -7,7 +7,7 @@
 //! As in the published code (github.com/ironjr/grokfast, `grokfast.py`) it begins as the first gradient, and the optimizer with its momentum,
 //! moments and decay comes behind it. A parameter without gradient has one of zero.
 
-use super::optim::Gradients;
+use super::optim::{Gradients, blended};
 use crate::manifest::GradientEma;
 use candle_core::{Result, Tensor};
 use std::collections::HashMap;
@@ -24,9 +24,7 @@ impl Smooth {
     pub(super) fn apply(&mut self, rule: &GradientEma, name: &str, gradients: &mut Gradients) -> Result<()> {
         let gradient = gradients.remove(name);
         let mean = match (self.0.get(name), &gradient) {
-            (Some(mean), Some(gradient)) => {
-                (mean.affine(rule.decay, 0.0)? + gradient.affine(1.0 - rule.decay, 0.0)?)?
-            }
+            (Some(mean), Some(gradient)) => blended(mean, gradient, rule.decay)?,
             (Some(mean), None) => mean.affine(rule.decay, 0.0)?,
             (None, Some(gradient)) => gradient.clone(),
             (None, None) => return Ok(()),

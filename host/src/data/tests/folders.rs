@@ -63,6 +63,7 @@ fn folder_sizes_differ_is_error_unless_a_size_is_asked_for() {
     let error = open("folder:.", folder.path()).unwrap_err();
     let DataError::PictureSize { path, got: [2, 2], wanted: [4, 4] } = &error else { panic!("{error}") };
     assert!(path.ends_with("train/a/2.png"));
+    assert!(error.to_string().contains("2.png` differs in size from the first picture of the folder\n"), "{error}");
     let set = open("folder:.?size=2x3", folder.path()).unwrap();
     let image = set.train.field("image").unwrap();
     assert_eq!((image.shape(), image.values()), (&[1, 2, 3][..], &Values::U8(vec![9; 12])));
