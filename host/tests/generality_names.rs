@@ -168,8 +168,8 @@ fn host_depends_on_no_plugin() {
 /// Files outside of the rooms where code may be `unsafe`; the macro that exports a plugin writes an attribute of that name.
 #[test]
 fn unsafe_code_stands_in_its_rooms() {
-    let rooms = ["host/src/plugin", "host/src/exec/memory.rs", "host/kernels", "plugin-api/src/abi"]
-        .map(|room| root().join(room));
+    let host = ["host/src/plugin", "host/src/exec/memory.rs", "host/src/train/cache/mapped.rs", "host/kernels"];
+    let rooms: Vec<PathBuf> = host.into_iter().chain(["plugin-api/src/abi"]).map(|room| root().join(room)).collect();
     let sources = ["host", "plugin-api", "plugins"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
     let outside = sources.filter(|file| !rooms.iter().any(|room| file.starts_with(room)));
     let is_unsafe = |line: &str| {

@@ -1,12 +1,13 @@
 //! What frozen models gave for a sample, kept on disk and read in place of another forward.
 //!
 //! Values are found by what they follow from: the model to the bit, and the input to the bit (`key.rs`). A stage goes on with what
-//! was kept whether it was read or just computed, so that the numbers of a run do not depend on what the folder holds. Nothing that
-//! happens to the folder ends a run: without it models compute.
+//! was kept whether it was read or just computed, so that the numbers of a run do not depend on what the folder holds. A folder that
+//! is full, gone, damaged or another's ends no run: without it models compute.
 
 mod folder;
 mod key;
 mod layout;
+mod mapped;
 mod store;
 #[cfg(test)]
 mod tests;

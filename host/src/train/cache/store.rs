@@ -5,16 +5,15 @@
 //! record: key (16 bytes)   values   first 8 bytes of the BLAKE3 of key and values
 //! ```
 //!
-//! A record that is cut or damaged is one that is not there. Records are read by position: where the file is on its way through the
-//! system's memory that costs a copy, and a file that another program cuts is an error to read, not the end of the process, as it
-//! would be in a memory map.
+//! A record that is cut or damaged is one that is not there. Records are read through a memory map (`mapped.rs`).
 
 use super::folder::Folder;
 use super::layout::Layout;
+use super::mapped::Mapped;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 const MARK: &[u8; 24] = b"stillhouse teacher 1\r\n\0\0";
@@ -43,7 +42,7 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
-    file: File,
+    file: Mapped,
     pub(super) header: Header,
     /// Records by key.
     index: HashMap<Key, u64>,
@@ -70,20 +69,20 @@ impl Store {
             // A folder that cannot be written is read.
             Err(_) => (File::open(path)?, false),
         };
-        let Some((header, begin)) = read_header(&file)?.filter(|(header, _)| header.context == context) else {
+        let mut file = Mapped::new(file);
+        let Some((header, begin)) = read_header(&mut file)?.filter(|(header, _)| header.context == context) else {
             return Ok(None);
         };
         let Some(values) = header.layout.bytes().filter(|values| values.checked_add(KEY + SUM).is_some()) else {
             return Ok(None);
         };
         let record = (values + KEY + SUM) as u64;
-        let length = file.metadata()?.len();
-        let count = length.saturating_sub(begin) / record;
+        let count = file.length()?.saturating_sub(begin) / record;
         let mut store = Store { path: path.into(), file, header, index: HashMap::new(), begin, values, count, writes };
         store.read_keys()?;
         if writes {
             // What was being appended when a process ended.
-            store.file.set_len(begin + count * record)?;
+            store.file.cut(begin + count * record)?;
             store.touch();
         }
         Ok(Some(store))
@@ -95,14 +94,15 @@ impl Store {
     /// What the system says.
     pub(super) fn create(path: &Path, header: Header) -> io::Result<Option<Store>> {
         let (Some(values), text) = (header.layout.bytes(), serde_json::to_vec(&header)?) else { return Ok(None) };
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         if file.try_lock().is_err() {
             return Ok(None);
         }
-        file.set_len(0)?;
+        let mut file = Mapped::new(file);
+        file.cut(0)?;
         let mut bytes = [&MARK[..], &(text.len() as u64).to_le_bytes(), &text].concat();
         bytes.extend(blake3::hash(&bytes).as_bytes());
-        file.write_all(&bytes)?;
+        file.write(0, &bytes)?;
         let begin = bytes.len() as u64;
         Ok(Some(Store {
             path: path.into(),
@@ -137,18 +137,17 @@ impl Store {
     /// Says that it was used now.
     fn touch(&self) {
         // Where that fails it goes sooner than it would have, when room is wanted.
-        let _ = self.file.set_modified(std::time::SystemTime::now());
+        let _ = self.file.file().set_modified(std::time::SystemTime::now());
     }
 
     fn read_keys(&mut self) -> io::Result<()> {
         let size = self.record();
         let at_once = if size <= SMALL { ((1 << 20) / size) as u64 } else { 1 };
-        let mut block = vec![];
         let mut record = 0;
         while record < self.count {
             let records = at_once.min(self.count - record);
-            block.resize(if at_once == 1 { KEY } else { records as usize * size }, 0);
-            read_at(&self.file, self.place(record), &mut block)?;
+            let length = if at_once == 1 { KEY } else { records as usize * size };
+            let block = self.file.look(self.begin + record * size as u64, length)?;
             for (number, bytes) in block.chunks(size).enumerate() {
                 if let Some(key) = bytes.first_chunk::<KEY>() {
                     self.index.insert(*key, record + number as u64);
@@ -162,17 +161,12 @@ impl Store {
     /// The values of a key; none where it has none, or they are damaged.
     pub(super) fn read(&mut self, key: &Key) -> Option<Vec<u8>> {
         let record = *self.index.get(key)?;
-        let mut bytes = vec![0; self.record()];
-        let is_whole = read_at(&self.file, self.place(record), &mut bytes).is_ok()
-            && bytes.starts_with(key)
-            && bytes.split_last_chunk::<SUM>().is_some_and(|(content, sum)| sum_of(content) == *sum);
-        if !is_whole {
+        let (place, length) = (self.place(record), self.record());
+        let values = self.file.look(place, length).ok().and_then(|record| whole(key, &record));
+        if values.is_none() {
             self.index.remove(key);
-            return None;
         }
-        bytes.truncate(KEY + self.values);
-        bytes.drain(..KEY);
-        Some(bytes)
+        values
     }
 
     /// Appends values; false when the folder has no room for them.
@@ -182,21 +176,18 @@ impl Store {
     pub(super) fn append(&mut self, rows: &[(Key, &[u8])], folder: &Folder) -> io::Result<bool> {
         let mut bytes = Vec::with_capacity(rows.len() * self.record());
         for (key, values) in rows {
-            let begin = bytes.len();
             bytes.extend(key);
             bytes.extend(*values);
-            let sum = sum_of(&bytes[begin..]);
-            bytes.extend(sum);
+            bytes.extend(sum_of(key, values));
         }
         if !folder.make_room(&self.path, self.bytes() + bytes.len() as u64)? {
             return Ok(false);
         }
         folder.leave_room(bytes.len() as u64)?;
-        let mut file = &self.file;
-        let written = file.seek(SeekFrom::Start(self.bytes())).and_then(|_| file.write_all(&bytes));
-        if let Err(error) = written {
+        let end = self.bytes();
+        if let Err(error) = self.file.write(end, &bytes) {
             // A half record would shift those behind it.
-            let _ = self.file.set_len(self.bytes());
+            let _ = self.file.cut(end);
             return Err(error);
         }
         for (key, _) in rows {
@@ -208,21 +199,19 @@ impl Store {
 }
 
 /// The header and where records begin; none where there is none that is whole.
-fn read_header(file: &File) -> io::Result<Option<(Header, u64)>> {
-    let length = file.metadata()?.len();
+fn read_header(file: &mut Mapped) -> io::Result<Option<(Header, u64)>> {
+    let length = file.length()?;
     let fixed = (MARK.len() + 8) as u64;
-    let mut start = [0; MARK.len() + 8];
     if length < fixed {
         return Ok(None);
     }
-    read_at(file, 0, &mut start)?;
+    let start = file.look(0, fixed as usize)?;
     let Some((mark, size)) = start.split_last_chunk::<8>() else { return Ok(None) };
     let size = u64::from_le_bytes(*size);
     if mark != MARK || size > LONGEST_HEADER || fixed + size + HEADER_SUM as u64 > length {
         return Ok(None);
     }
-    let mut bytes = vec![0; (fixed + size) as usize + HEADER_SUM];
-    read_at(file, 0, &mut bytes)?;
+    let bytes = file.look(0, (fixed + size) as usize + HEADER_SUM)?.into_owned();
     let Some((content, sum)) = bytes.split_last_chunk::<HEADER_SUM>() else { return Ok(None) };
     if blake3::hash(content).as_bytes() != sum {
         return Ok(None);
@@ -231,11 +220,15 @@ fn read_header(file: &File) -> io::Result<Option<(Header, u64)>> {
     Ok(header.map(|header| (header, bytes.len() as u64)))
 }
 
-fn read_at(mut file: &File, place: u64, bytes: &mut [u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(place))?;
-    file.read_exact(bytes)
+/// The values of a record, copied; none where it is not whole, or of another key.
+fn whole(key: &Key, record: &[u8]) -> Option<Vec<u8>> {
+    let (content, sum) = record.split_last_chunk::<SUM>()?;
+    let (own, sum) = (content.first_chunk::<KEY>()?, *sum);
+    let values = content.get(KEY..)?.to_vec();
+    (own == key && sum_of(key, &values) == sum).then_some(values)
 }
 
-fn sum_of(content: &[u8]) -> [u8; SUM] {
-    blake3::hash(content).as_bytes().first_chunk().copied().unwrap_or_default()
+fn sum_of(key: &Key, values: &[u8]) -> [u8; SUM] {
+    let sum = blake3::Hasher::new().update(key).update(values).finalize();
+    sum.as_bytes().first_chunk().copied().unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use super::folder::Folder;
 use super::layout::{Kept, Layout};
+use super::mapped::Mapped;
 use super::store::{Header, Key, Store};
 use std::fs::{self, File};
 use std::path::Path;
@@ -125,4 +126,56 @@ fn room_that_the_run_needs_is_left() {
     let refused = store.append(&[(key(4), &values(4))], &all).expect_err("nothing is free");
     assert!(refused.to_string().starts_with("the run needs the "), "{refused}");
     assert_eq!(found(&folder.file(&header().context)), [1, 2, 3]);
+}
+
+/// What lies behind the end of its file ends the process that reaches for it in a map.
+#[test]
+fn file_that_is_cut_under_its_map_loses_records_and_no_run() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let folder = folder(temporary.path());
+    let path = folder.file(&header().context);
+    // Records of four pages: a cut leaves pages of the map without a file.
+    let kept = Kept { frames: 1, shape: vec![4096], channels_last: false, top: None };
+    let header = Header { layout: Layout { half: false, taps: vec![kept] }, ..header() };
+    let long = |number: u8| vec![number; 4 * 4096];
+    let mut store = Store::create(&path, header).expect("is made").expect("nobody else has it");
+    let rows = [long(1), long(2), long(3)];
+    let rows: Vec<(Key, &[u8])> = (1..).map(key).zip(rows.iter().map(Vec::as_slice)).collect();
+    store.append(&rows, &folder).expect("is written");
+    assert_eq!(store.read(&key(3)), Some(long(3)));
+    let other = File::options().write(true).open(&path).expect("opens");
+    let whole = other.metadata().expect("is there").len();
+    other.set_len(whole / 2).expect("is cut");
+    assert_eq!((store.read(&key(3)), store.read(&key(2)), store.read(&key(1))), (None, None, Some(long(1))));
+    // Grown again, by zeros, it holds no more than it did.
+    other.set_len(whole).expect("grows");
+    let mut again = Store::open(&path, &"c".repeat(64)).expect("opens").expect("its header is whole");
+    assert_eq!((again.read(&key(3)), again.read(&key(2)), again.read(&key(1))), (None, None, Some(long(1))));
+}
+
+#[test]
+fn map_grows_with_its_file() {
+    let mut file = Mapped::new(tempfile::tempfile().expect("a file"));
+    file.write(0, b"first").expect("is written");
+    assert_eq!(file.mapped(), 0);
+    assert_eq!(*file.look(1, 4).expect("is there"), *b"irst");
+    assert_eq!(file.mapped(), 5);
+    file.write(5, b" second").expect("is written");
+    assert_eq!(*file.look(0, 3).expect("is there"), *b"fir");
+    assert_eq!(file.mapped(), 5, "what is mapped is enough");
+    assert_eq!(*file.look(6, 6).expect("is there"), *b"second");
+    assert_eq!(file.mapped(), 12);
+    assert!(file.look(6, 7).is_err() && file.look(u64::MAX, 1).is_err());
+    file.cut(5).expect("is cut");
+    assert!(file.mapped() == 0 && file.look(4, 2).is_err());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn file_that_cannot_be_mapped_is_read_by_position() {
+    let path = "/sys/devices/system/cpu/online";
+    let mut file = Mapped::new(File::open(path).expect("every system has one"));
+    let known = fs::read(path).expect("reads");
+    assert_eq!(file.look(0, known.len()).expect("reads").into_owned(), known);
+    assert_eq!(file.mapped(), 0);
 }
