@@ -69,7 +69,7 @@ pub(super) fn forward(
         let x = network.frame_at(&input, spec, position, &mut going.0)?;
         let moment = Moment { frame: position as u64, training: spec.training, ..moment.clone() };
         let frame;
-        (going, frame) = run_frame(network, &x, spec, &moment, going)?;
+        (going, frame) = run_frame(network, (&Source::Input, &x), spec, &moment, going)?;
         recorded.push(frame);
     }
     let (mut out, ..) = going;
@@ -82,12 +82,29 @@ pub(super) fn forward(
     Ok(out)
 }
 
+/// Runs the layers behind a point, which read nothing else from before it.
+///
+/// # Errors
+/// As [`forward`].
+pub(super) fn behind(
+    network: &Network,
+    point: &Source,
+    value: Tensor,
+    spec: &PassSpec,
+    moment: &Moment,
+) -> std::result::Result<Forward, NetworkError> {
+    let moment = Moment { frame: 0, training: spec.training, ..moment.clone() };
+    let ((out, ..), _) = run_frame(network, (point, &value), spec, &moment, Going::default())?;
+    Ok(out)
+}
+
 /// What goes on from frame to frame: what was found, the state of modules on candle's tape, that of recurrent layers.
 type Going = (Forward, States, Memories);
 
+/// From a point whose value is given: the input, or a layer, from which on layers run.
 fn run_frame(
     network: &Network,
-    x: &Tensor,
+    (start, x): (&Source, &Tensor),
     spec: &PassSpec,
     moment: &Moment,
     mut going: Going,
@@ -95,9 +112,14 @@ fn run_frame(
     if spec.want.contains(&Source::Input) {
         going.0.taps.entry(Source::Input).or_default().push(x.clone());
     }
-    let needed = network.graph.needed(&spec.want);
+    let mut needed = network.graph.needed(&spec.want);
+    needed.retain(|layer| start.layer().is_none_or(|start| *layer > start));
     let mut run = Run::new(network, spec, moment, &needed, going);
-    run.input = Some(Value::from_tensor(x)?);
+    let value = Some(Value::from_tensor(x)?);
+    match start.layer() {
+        Some(layer) => run.values[layer] = value,
+        None => run.input = value,
+    }
     let last_use = last_readers(&network.graph, &needed);
     for index in needed {
         if let Err(error) = run.layer(index) {

@@ -47,6 +47,6 @@ pub(crate) use conv::Packs;
 pub(crate) use forward::free_buffers;
 pub(crate) use portions::forward;
 #[cfg(test)]
-pub(crate) use portions::portion;
+pub(crate) use portions::{Portions, portions};
 pub use record::Tape;
 pub(crate) use support::has_kernel;

@@ -3,23 +3,36 @@
 //! A teacher's layers stream maps that are written by one and read by the next. Small portions stay in the processor's cache
 //! all along the network, where those of a whole batch go to memory and back at each layer. Samples do not see each other
 //! in evaluation, and kernels take a row's sums in one order, so each gets the bits that it gets in any other batch.
+//!
+//! Each portion brings the weights from memory anew. Of a large network only the beginning runs in portions, where maps are large
+//! and weights are few, up to a point behind which nothing else of it is read.
 
-use super::forward::forward as whole;
+use super::forward::{behind, forward as whole};
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec};
-use crate::graph::Source;
+use crate::graph::{LayerKind, Source, parameter_name};
 use crate::ops::Moment;
 use candle_core::{Result, Tensor};
+use std::collections::BTreeSet;
 
 /// Bytes that the largest map of a portion is to take: with what it is made from and what is added to it, it fits the
 /// last cache of a small processor.
-const MAP: usize = 2 << 20;
+const MAP: usize = 4 << 20;
 
 /// Samples that a portion has at least: below, weights are read too often for too few products.
-const LEAST: usize = 16;
+const LEAST: usize = 4;
 
-/// Bytes of parameters beyond which a batch stays whole: each portion would bring them from memory anew.
-const WEIGHTS: usize = 32 << 20;
+/// Bytes of parameters that portions read at most: of a larger network only a beginning runs in portions.
+const WEIGHTS: usize = 8 << 20;
+
+/// What of a network runs in portions.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Portions {
+    /// Samples of each.
+    pub(crate) samples: usize,
+    /// The last layer that does; none where all do.
+    pub(crate) end: Option<usize>,
+}
 
 /// Runs the layers that the wanted points need.
 ///
@@ -32,36 +45,83 @@ pub(crate) fn forward(
     moment: &Moment,
 ) -> std::result::Result<Forward, NetworkError> {
     let samples = input.dim(0)?;
-    let Some(portion) = portion(network, spec).filter(|portion| *portion < samples) else {
+    let Some(Portions { samples: portion, end }) = portions(network, spec).filter(|of| of.samples < samples) else {
         return whole(network, input, spec, moment);
     };
+    let is_late = |point: &Source| end.is_some_and(|end| point.layer() > Some(end));
+    let (late, mut early): (Vec<Source>, Vec<Source>) = spec.want.iter().cloned().partition(is_late);
+    let end = end.map(Source::Layer);
+    let is_wanted = end.as_ref().is_none_or(|end| early.contains(end));
+    early.extend(end.clone().filter(|_| !is_wanted));
+    let spec = |want| PassSpec { want, ..spec.clone() };
+    let (early, late) = (spec(early), spec(late));
     let mut portions = vec![];
     for start in (0..samples).step_by(portion) {
         let part = input.narrow(0, start, portion.min(samples - start))?;
-        portions.push(whole(network, &part, spec, moment)?);
+        portions.push(whole(network, &part, &early, moment)?);
     }
     let mut out = Forward::default();
-    for point in &spec.want {
-        let of = |portion: &Forward| portion.taps.get(point).and_then(|values| values.first()).cloned();
-        let parts: Vec<Tensor> = portions.iter().filter_map(of).collect();
+    for point in &early.want {
+        let of = |portion: &mut Forward| portion.taps.remove(point).and_then(|values| values.into_iter().next());
+        let parts: Vec<Tensor> = portions.iter_mut().filter_map(of).collect();
         if !parts.is_empty() {
             out.taps.insert(point.clone(), vec![joined(&parts)?]);
         }
     }
+    if let Some(end) = end {
+        let missing = || candle_core::Error::Msg("the beginning gave no value".into());
+        let value = if is_wanted { out.taps.get(&end).cloned() } else { out.taps.remove(&end) };
+        let value = value.and_then(|values| values.into_iter().next()).ok_or_else(missing)?;
+        out.taps.extend(behind(network, &end, value, &late, moment)?.taps);
+    }
     Ok(out)
 }
 
-/// Samples of a portion; `None` where the batch has to be, or had better be, run as it is.
-pub(crate) fn portion(network: &Network, spec: &PassSpec) -> Option<usize> {
+/// `None` where the batch has to be, or had better be, run as it is.
+pub(crate) fn portions(network: &Network, spec: &PassSpec) -> Option<Portions> {
     let is_apart = !spec.track && !spec.training && !network.over_time && network.modules.is_empty();
-    let bytes = |floats: usize| floats * size_of::<f32>();
-    if !is_apart || bytes(network.params.parameter_count()) > WEIGHTS {
+    if !is_apart {
         return None;
     }
-    let needed = network.graph.needed(&spec.want);
+    let mut needed = network.graph.needed(&spec.want);
+    let held = needed.iter().map(|index| weights(network, *index)).sum();
+    let end = if held > WEIGHTS { Some(beginning(network, &needed, held)?) } else { None };
+    needed.retain(|layer| end.is_none_or(|end| *layer <= end));
     let floats = |point: &Source| network.shape(point).map_or(0, |shape| shape.iter().product());
     let largest = needed.into_iter().map(Source::Layer).chain([Source::Input]).map(|point| floats(&point)).max();
-    largest.filter(|floats| *floats > 0).map(|floats| (MAP / bytes(floats)).max(LEAST))
+    let largest = largest.filter(|floats| *floats > 0)?;
+    Some(Portions { samples: (MAP / bytes(largest)).max(LEAST), end })
+}
+
+fn bytes(floats: usize) -> usize {
+    floats * size_of::<f32>()
+}
+
+/// The last layer with few parameters up to it whose value is all that the layers behind it read. It pools, or two of them read it, so
+/// that nothing is folded across it: samples get the bits of a network that runs whole.
+fn beginning(network: &Network, needed: &BTreeSet<usize>, mut held: usize) -> Option<usize> {
+    let layers = &network.graph.layers;
+    // The first layer of those that layers behind it read; none where one reads the input.
+    let mut first_read = Some(usize::MAX);
+    for index in needed.iter().rev() {
+        let reads = |other: &&usize| layers[**other].inputs.contains(&Source::Layer(*index));
+        let pools = matches!(layers[*index].kind, LayerKind::MaxPool { .. } | LayerKind::AvgPool { .. });
+        let is_apart = || pools || needed.range(index + 1..).filter(reads).count() > 1;
+        if held <= WEIGHTS && first_read == Some(*index) && is_apart() {
+            return Some(*index);
+        }
+        held -= weights(network, *index);
+        let read = layers[*index].inputs.iter().map(Source::layer).min();
+        first_read = first_read.min(read.unwrap_or(first_read));
+    }
+    None
+}
+
+/// Bytes of a layer's parameters.
+fn weights(network: &Network, index: usize) -> usize {
+    let layer = &network.graph.layers[index];
+    let names = layer.kind.suffixes().iter().map(|suffix| parameter_name(&layer.path, suffix));
+    names.filter_map(|name| network.params.get(&name)).map(|entry| bytes(entry.var.elem_count())).sum()
 }
 
 /// One after the other; maps keep their place in memory.

@@ -125,7 +125,6 @@ impl Plan {
     /// Lets this plan read pairs of bf16: source channels are even, in one block.
     pub(super) fn pair(&mut self) {
         self.pairs = true;
-        self.in_place = false;
         for phase in &mut self.phases {
             phase.depth /= 2;
             phase

@@ -252,7 +252,7 @@ impl Job for Chunk<'_> {
     unsafe fn run<V: Lanes>(self) {
         let plan = self.make.plan;
         let copied = (plan.layout.image() * self.cut.together).next_multiple_of(2 * V::N);
-        let in_place = if plan.in_place { self.source.plain() } else { None };
+        let in_place = plan.plain(&self.source).filter(|_| !plan.pairs);
         scratch(if in_place.is_some() { 0 } else { copied }, |copies| {
             for piece in self.cut.pieces(self.chunk) {
                 // SAFETY: the contract of `Make::all`; copies hold the images of a piece.
@@ -269,6 +269,11 @@ impl Job for Chunk<'_> {
 }
 
 impl Plan {
+    /// The source, when its copy would equal it.
+    pub(super) fn plain<'s>(&self, source: &'s Source) -> Option<&'s [f32]> {
+        if self.in_place { source.plain() } else { None }
+    }
+
     pub(super) fn pixel_in_place(&self, values: &[f32], piece: Piece) -> From {
         let [[height, width], _] = self.sizes();
         let image = height * width * self.taken();
@@ -286,6 +291,13 @@ impl Plan {
         let whole = self.winograd.map_or(1, Method::outs);
         let missing = (self.band - piece.rows) / whole * whole;
         let needed = self.layout.size[0] - missing * self.steps[0][0];
+        if let Some(values) = self.plain(&source).filter(|_| self.pairs) {
+            let from = self.pixel_in_place(values, piece).values;
+            let count = (piece.images - 1) * image + needed * self.layout.line();
+            // SAFETY: the source has the rows; a plan of pairs is made only where they can be multiplied.
+            unsafe { V::call_pairs(Narrow { from, to, count }) };
+            return From { values: to, image: image / 2 };
+        }
         let only = self.shape.window.kernel[0] == 1 && self.steps[0][0] > 1;
         for index in 0..piece.images {
             let fill = Fill {
@@ -302,17 +314,18 @@ impl Plan {
             unsafe { V::call(fill) };
         }
         if self.pairs {
-            // SAFETY: the memory holds whole vectors; a plan of pairs is made only where they can be multiplied.
-            unsafe { V::call_pairs(Narrow { values: to, count: piece.images * image }) };
+            // SAFETY: as above.
+            unsafe { V::call_pairs(Narrow { from: to, to, count: piece.images * image }) };
             return From { values: to, image: image / 2 };
         }
         From { values: to, image }
     }
 }
 
-/// Rounds to bf16, in place.
+/// Rounds to bf16; `to` may be `from`, and holds whole vectors.
 struct Narrow {
-    values: *mut f32,
+    from: *const f32,
+    to: *mut f32,
     count: usize,
 }
 
@@ -321,11 +334,19 @@ impl Job for Narrow {
 
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
-        for at in (0..self.count).step_by(2 * V::N) {
-            // SAFETY: two vectors are read before the first half of them is written.
-            unsafe {
-                let from = self.values.add(at);
-                V::narrow([V::load(from), V::load(from.add(V::N))]).store(self.values.add(at / 2));
+        let whole = self.count / (2 * V::N) * (2 * V::N);
+        // SAFETY: two vectors are read before the first half of them is written.
+        unsafe {
+            for at in (0..whole).step_by(2 * V::N) {
+                let from = self.from.add(at);
+                V::narrow([V::load(from), V::load(from.add(V::N))]).store(self.to.add(at / 2));
+            }
+            let rest = self.count - whole;
+            if rest > 0 {
+                let from = self.from.add(whole);
+                let first = V::load_some(from, rest.min(V::N));
+                let second = V::load_some(from.wrapping_add(V::N), rest.saturating_sub(V::N));
+                V::narrow([first, second]).store(self.to.add(whole / 2));
             }
         }
     }
