@@ -417,6 +417,47 @@ fn nhwc_conv_bf16_stays_within_its_rounding() {
     }
 }
 
+/// Values that a window reads as they lie are rounded from where they lie, others from their copy.
+#[test]
+fn nhwc_conv_bf16_of_plain_values_is_that_of_copied_ones() {
+    let mut cases = Cases::new(31);
+    for (input, outs, kernel) in [([3, 6, 5, 7], 10, 1), ([2, 6, 9, 8], 40, 3), ([2, 64, 81, 80], 32, 1)] {
+        let shape = ConvShape::new(input, outs, Window::new([kernel; 2]), 1).expect("a shape");
+        let (x, weights) = (single(&cases.reals(shape.input_len())), single(&cases.reals(shape.weights_len())));
+        let mut packed = Packed::default();
+        pack_bf16(&shape, &weights, &mut packed);
+        let [one, zero] = [1.0, 0.0].map(|value| vec![value; shape.in_channels]);
+        let copied = Load { affine: Some([&one, &zero]), ..Load::plain(&x) };
+        let [plain, copied] = [Load::plain(&x), copied].map(|x| {
+            let mut out = vec![7.0; shape.output_len()];
+            forward(&shape, x, &packed, Epilogue::default(), &mut out, None);
+            out
+        });
+        assert!(plain == copied, "{shape:?}");
+    }
+}
+
+/// Images go together by the number of threads there, unless sums of channels are wanted.
+#[test]
+fn nhwc_conv_with_weights_beyond_any_cache_gives_the_same_bits() {
+    let mut cases = Cases::new(32);
+    let window = Window { padding: [1, 1], ..Window::new([3, 3]) };
+    let shape = ConvShape::new([19, 512, 4, 4], 512, window, 1).expect("a shape");
+    let (x, weights) = (single(&cases.reals(shape.input_len())), single(&cases.reals(shape.weights_len())));
+    let mut packed = Packed::default();
+    pack_winograd(&shape, &weights, &mut packed);
+    let run = |threads: usize, sums: Option<&mut [f64]>| {
+        let mut out = vec![7.0; shape.output_len()];
+        with_threads(threads, || forward(&shape, Load::plain(&x), &packed, Epilogue::default(), &mut out, sums));
+        out
+    };
+    let mut sums = vec![0.0; 2 * shape.out_channels];
+    let with_sums = run(2, Some(&mut sums));
+    for threads in [1, 2, 3, 8] {
+        assert!(run(threads, None) == with_sums, "{threads} threads");
+    }
+}
+
 #[test]
 fn nhwc_conv_empty_batch_gives_zero_gradients_of_weights() {
     let mut cases = Cases::new(30);

@@ -67,7 +67,11 @@ fn samples_of_large_networks_equal_those_alone_bit_for_bit() {
                 for name in taps {
                     let value = tap(&net, &whole, name);
                     assert_eq!(value.dim(0).unwrap(), of.samples + 21);
-                    assert_eq!(flat(&value.narrow(0, at, 1).unwrap()), flat(&tap(&net, &alone, name)), "{name} of {at}");
+                    assert_eq!(
+                        flat(&value.narrow(0, at, 1).unwrap()),
+                        flat(&tap(&net, &alone, name)),
+                        "{name} of {at}"
+                    );
                 }
             }
         }

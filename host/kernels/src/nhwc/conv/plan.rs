@@ -197,15 +197,24 @@ impl Plan {
 
     /// Images whose sources fit the cache together, such that a batch makes a multiple of 8 pieces if it can.
     pub(super) fn together(&self, batch: usize) -> usize {
+        // Few tiles of an image would read the weights often.
+        self.share(batch, if self.winograd.is_some() { 2 * BUDGET } else { BUDGET }, 8)
+    }
+
+    /// [`Plan::together`] where weights come from memory: fewer pieces, since each reads them all.
+    pub(super) fn together_of_heavy(&self, batch: usize, threads: usize) -> usize {
+        self.share(batch, 8 * BUDGET, threads.clamp(4, 8))
+    }
+
+    /// Images of a piece of at most `budget` floats, where the number of pieces is to be a multiple.
+    fn share(&self, batch: usize, budget: usize, multiple: usize) -> usize {
         if self.bands() > 1 || batch == 0 {
             return 1;
         }
         let [_, [height, width]] = self.sizes();
         let image = self.layout.image() + height * width * self.made();
-        // Few tiles of an image would read the weights often.
-        let budget = if self.winograd.is_some() { 2 * BUDGET } else { BUDGET };
         let pieces = batch.div_ceil((budget / image).max(1));
-        batch.div_ceil(pieces.next_multiple_of(8).min(batch)).max(1)
+        batch.div_ceil(pieces.next_multiple_of(multiple).min(batch)).max(1)
     }
 
     /// The phases with what they read.

@@ -31,6 +31,9 @@ const ALONE: usize = 1 << 16;
 /// Chunks of a pass at most: enough to share among threads, few enough to add their sums.
 const CHUNKS: usize = 64;
 
+/// Floats of weights that no cache keeps from one piece to the next.
+const HEAVY: usize = 4 << 20;
+
 /// Some images, or a band of rows of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
@@ -56,7 +59,12 @@ pub(super) struct Cut {
 impl Cut {
     /// At most `chunks` chunks of a batch.
     pub(super) fn new(plan: &Plan, batch: usize, chunks: usize) -> Self {
-        let (rows, band, bands, together) = (plan.rows(), plan.band, plan.bands(), plan.together(batch));
+        Self::of(plan, batch, plan.together(batch), chunks)
+    }
+
+    /// Pieces of `together` images.
+    fn of(plan: &Plan, batch: usize, together: usize, chunks: usize) -> Self {
+        let (rows, band, bands) = (plan.rows(), plan.band, plan.bands());
         let pieces = batch.div_ceil(together) * bands;
         Self { batch, rows, band, bands, together, pieces, chunks: pieces.min(chunks) }
     }
@@ -109,7 +117,12 @@ impl Make<'_> {
     /// # Safety
     /// Source, destination and weights have the lengths of the plan and `batch`.
     pub(super) unsafe fn all(&self, source: Source, batch: usize, sums: Option<&mut [f64]>) {
-        let cut = Cut::new(self.plan, batch, CHUNKS);
+        let together = match &sums {
+            // Which images are together is seen in the last bits of sums alone.
+            None if self.weights.len() > HEAVY => self.plan.together_of_heavy(batch, rayon::current_num_threads()),
+            _ => self.plan.together(batch),
+        };
+        let cut = Cut::of(self.plan, batch, together, CHUNKS);
         let size = 2 * self.plan.made();
         let partial = if sums.is_some() { cut.chunks * size } else { 0 };
         zeroed_f64(partial, |partial| {
