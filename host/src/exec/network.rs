@@ -54,6 +54,8 @@ pub struct Network {
     pub over_time: bool,
     /// Shape of each layer's output for one sample.
     pub shapes: Vec<Vec<usize>>,
+    /// How many numbers the parameters and buffers of each layer are, without those of modules.
+    pub(super) sizes: Vec<usize>,
     /// What runs it.
     executor: Executor,
     packs: RefCell<AllPacks>,
@@ -87,15 +89,17 @@ impl Network {
         mut modules: BTreeMap<usize, ModuleSlot>,
     ) -> Result<Network, NetworkError> {
         let float = if params.float() == candle_core::DType::F64 { DType::F64 } else { DType::F32 };
-        let mut shapes: Vec<Meta> = vec![];
+        let (mut shapes, mut sizes): (Vec<Meta>, Vec<usize>) = Default::default();
         for (index, layer) in graph.layers.iter().enumerate() {
             let inputs: Vec<Meta> = layer.inputs.iter().map(|source| meta_at(&graph, &shapes, source, float)).collect();
             let wrong = |message: String| NetworkError::Layer { path: layer.path.clone(), message };
+            let mut size = 0;
             let meta = match modules.get_mut(&index) {
                 Some(slot) => bind_module(slot, &inputs[0])?,
                 None => {
                     let refs: Vec<&Meta> = inputs.iter().collect();
                     for spec in layer.kind.params(refs[0]).map_err(wrong)? {
+                        size += spec.shape.iter().product::<usize>();
                         let name = parameter_name(&layer.path, spec.suffix);
                         params.add(&name, &spec.shape, DType::F32, &spec.init, spec.kind)?;
                     }
@@ -103,10 +107,11 @@ impl Network {
                 }
             };
             shapes.push(meta);
+            sizes.push(size);
         }
         let shapes = shapes.into_iter().map(|meta| meta.shape[1..].to_vec()).collect();
         let (executor, packs) = (Executor::Candle, RefCell::default());
-        Ok(Network { name: name.into(), graph, params, modules, over_time, shapes, executor, packs })
+        Ok(Network { name: name.into(), graph, params, modules, over_time, shapes, sizes, executor, packs })
     }
 
     /// The same network with another executor, where it can run it.

@@ -10,7 +10,7 @@
 use super::forward::{behind, forward as whole};
 use crate::exec::network::{Network, NetworkError};
 use crate::exec::pass::{Forward, PassSpec};
-use crate::graph::{LayerKind, Source, parameter_name};
+use crate::graph::{LayerKind, Source};
 use crate::ops::Moment;
 use candle_core::{Result, Tensor};
 use std::collections::BTreeSet;
@@ -51,8 +51,8 @@ pub(crate) fn forward(
     let is_late = |point: &Source| end.is_some_and(|end| point.layer() > Some(end));
     let (late, mut early): (Vec<Source>, Vec<Source>) = spec.want.iter().cloned().partition(is_late);
     let end = end.map(Source::Layer);
-    let is_wanted = end.as_ref().is_none_or(|end| early.contains(end));
-    early.extend(end.clone().filter(|_| !is_wanted));
+    let inner = end.clone().filter(|end| !early.contains(end));
+    early.extend(inner.clone());
     let spec = |want| PassSpec { want, ..spec.clone() };
     let (early, late) = (spec(early), spec(late));
     let mut portions = vec![];
@@ -70,8 +70,10 @@ pub(crate) fn forward(
     }
     if let Some(end) = end {
         let missing = || candle_core::Error::Msg("the beginning gave no value".into());
-        let value = if is_wanted { out.taps.get(&end).cloned() } else { out.taps.remove(&end) };
-        let value = value.and_then(|values| values.into_iter().next()).ok_or_else(missing)?;
+        let value = out.taps.get(&end).and_then(|values| values.first()).cloned().ok_or_else(missing)?;
+        if let Some(inner) = inner {
+            out.taps.remove(&inner);
+        }
         out.taps.extend(behind(network, &end, value, &late, moment)?.taps);
     }
     Ok(out)
@@ -84,8 +86,8 @@ pub(crate) fn portions(network: &Network, spec: &PassSpec) -> Option<Portions> {
         return None;
     }
     let mut needed = network.graph.needed(&spec.want);
-    let held = needed.iter().map(|index| weights(network, *index)).sum();
-    let end = if held > WEIGHTS { Some(beginning(network, &needed, held)?) } else { None };
+    let held = needed.iter().map(|index| network.sizes[*index]).sum();
+    let end = if bytes(held) > WEIGHTS { Some(beginning(network, &needed, held)?) } else { None };
     needed.retain(|layer| end.is_none_or(|end| *layer <= end));
     let floats = |point: &Source| network.shape(point).map_or(0, |shape| shape.iter().product());
     let largest = needed.into_iter().map(Source::Layer).chain([Source::Input]).map(|point| floats(&point)).max();
@@ -107,21 +109,14 @@ fn beginning(network: &Network, needed: &BTreeSet<usize>, mut held: usize) -> Op
         let reads = |other: &&usize| layers[**other].inputs.contains(&Source::Layer(*index));
         let pools = matches!(layers[*index].kind, LayerKind::MaxPool { .. } | LayerKind::AvgPool { .. });
         let is_apart = || pools || needed.range(index + 1..).filter(reads).count() > 1;
-        if held <= WEIGHTS && first_read == Some(*index) && is_apart() {
+        if bytes(held) <= WEIGHTS && first_read == Some(*index) && is_apart() {
             return Some(*index);
         }
-        held -= weights(network, *index);
+        held -= network.sizes[*index];
         let read = layers[*index].inputs.iter().map(Source::layer).min();
         first_read = first_read.min(read.unwrap_or(first_read));
     }
     None
-}
-
-/// Bytes of a layer's parameters.
-fn weights(network: &Network, index: usize) -> usize {
-    let layer = &network.graph.layers[index];
-    let names = layer.kind.suffixes().iter().map(|suffix| parameter_name(&layer.path, suffix));
-    names.filter_map(|name| network.params.get(&name)).map(|entry| bytes(entry.var.elem_count())).sum()
 }
 
 /// One after the other; maps keep their place in memory.

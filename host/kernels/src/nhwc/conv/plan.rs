@@ -322,3 +322,21 @@ fn back_layout(level: Level, shape: &ConvShape) -> Layout {
 pub(super) fn is_depthwise(shape: &ConvShape) -> bool {
     shape.is_depthwise() && shape.out_group() == 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Level;
+    use super::super::{ConvShape, Window};
+    use super::{Method, Plan, Way};
+
+    /// 64 images of 4x4 in eight pieces; in four where each piece brings 38 MB of weights from memory, in more for more threads.
+    #[test]
+    fn weights_from_memory_are_read_by_fewer_pieces() {
+        let window = Window { padding: [1, 1], ..Window::new([3, 3]) };
+        let shape = ConvShape::new([1, 512, 4, 4], 512, window, 1).expect("a shape");
+        let plan = Plan::winograd(Level::Portable, &shape, Way::Forward, Method::FourThree);
+        assert_eq!(plan.together(64), 8);
+        assert_eq!([1, 4, 6, 64].map(|threads| plan.together_of_heavy(64, threads)), [16, 16, 11, 8]);
+        assert_eq!((plan.together_of_heavy(1, 2), plan.together_of_heavy(0, 2)), (1, 1));
+    }
+}
