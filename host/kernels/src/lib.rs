@@ -43,6 +43,7 @@ pub mod softmax;
 mod error;
 mod leveled;
 mod parallel;
+mod prefetch;
 
 pub use error::ShapeError;
 pub use float::{Float, simd};

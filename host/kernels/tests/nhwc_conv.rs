@@ -458,6 +458,22 @@ fn nhwc_conv_with_weights_beyond_any_cache_gives_the_same_bits() {
     }
 }
 
+/// Both gradients are made of a few images in turn: here of one, where a chunk has one or two.
+#[test]
+fn nhwc_conv_winograd_gradients_of_a_batch_in_turns_match() {
+    let mut cases = Cases::new(31);
+    let window = Window { padding: [1, 1], ..Window::new([3, 3]) };
+    let shape = ConvShape::new([20, 16, 64, 64], 16, window, 1).expect("a shape");
+    for below in [false, true] {
+        let mut d = data(&mut cases, shape, false);
+        d.winograd = true;
+        d.options = Options { affine: true, activation: Activation::Relu, below, ..d.options };
+        assert_matches(&d);
+        let one = with_threads(1, || kernels(&d, Level::detected()));
+        assert!(one == with_threads(3, || kernels(&d, Level::detected())));
+    }
+}
+
 #[test]
 fn nhwc_conv_empty_batch_gives_zero_gradients_of_weights() {
     let mut cases = Cases::new(30);

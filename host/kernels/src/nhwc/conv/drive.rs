@@ -80,6 +80,9 @@ pub fn backward_transposed(shape: &ConvShape, x: Load, grad: Grad, wanted: Wante
     }
 }
 
+/// Floats of a destination that no second-level cache holds.
+const FAR: usize = 1 << 18;
+
 fn convolve(
     plan: &Plan,
     batch: usize,
@@ -104,7 +107,8 @@ fn convolve(
     };
     let rest = if bounds.is_some() { Activation::None } else { epilogue.activation };
     let after = (sums.is_some() || rest != Activation::None).then_some(After::Activate(rest));
-    let make = Make { plan, weights: packed.weights.values(), to: Shared(out.as_mut_ptr()), finish, after };
+    let far = out.len() > FAR;
+    let make = Make { plan, weights: packed.weights.values(), to: Shared(out.as_mut_ptr()), finish, after, far };
     // SAFETY: the lengths were checked.
     unsafe { make.all(source, batch, sums) }
 }
@@ -142,6 +146,7 @@ pub(super) fn with_make(plan: &Plan, batch: usize, data: DataGrad, task: impl Fn
     let to = Shared(dx.as_mut_ptr());
     let residual = if accumulate { to.0.cast_const() } else { std::ptr::null() };
     let finish = Finish { bias: std::ptr::null(), residual, bounds: [0.0; 2], bounded: false };
-    let make = Make { plan, weights: packed.weights.values(), to, finish, after: load.map(After::Mask) };
+    let make =
+        Make { plan, weights: packed.weights.values(), to, finish, after: load.map(After::Mask), far: dx.len() > FAR };
     task(&make, sums);
 }

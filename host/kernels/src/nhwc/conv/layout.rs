@@ -2,6 +2,7 @@
 
 use super::super::{Curve, Grad, Load, with_curve};
 use super::lanes::{Job, Lanes};
+use crate::prefetch;
 
 /// Padded copies of images: `[image][block of channels][row][column][cell]`.
 ///
@@ -139,11 +140,11 @@ impl Fill<'_> {
                 unsafe {
                     let to = self.to.add(block * layout.plane() + row * line);
                     if y >= height {
-                        to.write_bytes(0, line);
+                        clear::<V>(to, line);
                         continue;
                     }
-                    to.write_bytes(0, left * layout.cell);
-                    to.add((left + columns) * layout.cell).write_bytes(0, right * layout.cell);
+                    clear::<V>(to, left * layout.cell);
+                    clear::<V>(to.add((left + columns) * layout.cell), right * layout.cell);
                     let (channel, count) = layout.block(block);
                     let from = ((self.image * height + y) * width) * all + channel;
                     let to = to.add(left * layout.cell);
@@ -164,6 +165,38 @@ struct Span {
     count: usize,
     pixels: usize,
 }
+
+/// Zeros. The C library's function costs more than the few that are left and right of a row.
+#[inline(always)]
+unsafe fn clear<V: Lanes>(to: *mut f32, count: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (zero, whole) = (V::splat(0.0), count / V::N * V::N);
+        (0..whole).step_by(V::N).for_each(|at| zero.store(to.add(at)));
+        if whole < count {
+            zero.store_some(to.add(whole), count - whole);
+        }
+    }
+}
+
+/// Copies. The C library's function has a slow start for a row.
+#[inline(always)]
+unsafe fn copy<V: Lanes>(from: *const f32, to: *mut f32, count: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let whole = count / V::N * V::N;
+        for at in (0..whole).step_by(V::N) {
+            prefetch::to_read(from.wrapping_add(at + AHEAD));
+            V::load(from.add(at)).store(to.add(at));
+        }
+        if whole < count {
+            V::load_some(from.add(whole), count - whole).store_some(to.add(whole), count - whole);
+        }
+    }
+}
+
+/// Elements between what is read and what is fetched for later: two rows of a small image.
+const AHEAD: usize = 1024;
 
 /// A way of reading values by vectors.
 trait Read: Copy {
@@ -228,8 +261,7 @@ impl Read for Plain {
         unsafe {
             let from = self.0.add(span.from);
             if span.count == step && span.from_step == step {
-                to.copy_from_nonoverlapping(from, span.pixels * step);
-                return;
+                return copy::<V>(from, to, span.pixels * step);
             }
             for pixel in 0..span.pixels {
                 let (from, to) = (from.add(pixel * span.from_step), to.add(pixel * step));
@@ -282,6 +314,7 @@ impl<C: Curve> Read for Affine<C> {
     }
     #[inline(always)]
     unsafe fn at<V: Lanes, const FULL: bool>(self, [scale, shift, _]: [V; 3], from: usize, count: usize) -> V {
+        prefetch::to_read(self.values.wrapping_add(from + AHEAD));
         // SAFETY: the caller's contract.
         unsafe { self.curve.vector(load::<V, FULL>(self.values.add(from), count).mul(scale).add(shift)) }
     }
@@ -305,6 +338,8 @@ impl Read for Formed {
     }
     #[inline(always)]
     unsafe fn at<V: Lanes, const FULL: bool>(self, k: [V; 3], from: usize, count: usize) -> V {
+        prefetch::to_read(self.dz.wrapping_add(from + AHEAD));
+        prefetch::to_read(self.y.wrapping_add(from + AHEAD));
         // SAFETY: the caller's contract.
         unsafe {
             let dz = load::<V, FULL>(self.dz.add(from), count).mul(k[0]);

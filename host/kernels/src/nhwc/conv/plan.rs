@@ -176,9 +176,7 @@ impl Plan {
     /// Cuts large images into bands whose source and destination stay in cache.
     fn cut(&mut self) {
         let rows = self.rows();
-        let [_, [height, width]] = self.sizes();
-        let image = self.layout.image() + height * width * self.made();
-        self.band = rows.div_ceil(image.div_ceil(BUDGET).min(rows));
+        self.band = rows.div_ceil(self.image().div_ceil(BUDGET).min(rows));
         let missing = rows - self.band;
         if missing > 0 && self.way == Way::Back {
             // A band ends at the same row in each phase, the image maybe a row earlier in some.
@@ -197,8 +195,24 @@ impl Plan {
 
     /// Images whose sources fit the cache together, such that a batch makes a multiple of 8 pieces if it can.
     pub(super) fn together(&self, batch: usize) -> usize {
+        self.share(batch, self.budget(), 8)
+    }
+
+    /// Floats of the source and destination of a piece.
+    fn budget(&self) -> usize {
         // Few tiles of an image would read the weights often.
-        self.share(batch, if self.winograd.is_some() { 2 * BUDGET } else { BUDGET }, 8)
+        if self.winograd.is_some() { 2 * BUDGET } else { BUDGET }
+    }
+
+    /// Images whose sources fit the cache together.
+    pub(super) fn fitting(&self) -> usize {
+        if self.bands() > 1 { 1 } else { (self.budget() / self.image()).max(1) }
+    }
+
+    /// Floats of an image's source and destination.
+    fn image(&self) -> usize {
+        let [_, [height, width]] = self.sizes();
+        self.layout.image() + height * width * self.made()
     }
 
     /// [`Plan::together`] where weights come from memory: fewer pieces, since each reads them all.
@@ -211,9 +225,7 @@ impl Plan {
         if self.bands() > 1 || batch == 0 {
             return 1;
         }
-        let [_, [height, width]] = self.sizes();
-        let image = self.layout.image() + height * width * self.made();
-        let pieces = batch.div_ceil((budget / image).max(1));
+        let pieces = batch.div_ceil((budget / self.image()).max(1));
         batch.div_ceil(pieces.next_multiple_of(multiple).min(batch)).max(1)
     }
 

@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::scratch::{scratch, zeroed_f64};
 use super::tile::{Finish, Line};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Memory that chunks write apart from each other.
 #[derive(Clone, Copy)]
@@ -47,6 +48,7 @@ pub(super) struct Piece {
 /// The pieces of a batch, in chunks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
+    first: usize,
     batch: usize,
     rows: usize,
     band: usize,
@@ -59,14 +61,15 @@ pub(super) struct Cut {
 impl Cut {
     /// At most `chunks` chunks of a batch.
     pub(super) fn new(plan: &Plan, batch: usize, chunks: usize) -> Self {
-        Self::of(plan, batch, plan.together(batch), chunks)
+        Self::of(plan, 0..batch, plan.together(batch), chunks)
     }
 
     /// Pieces of `together` images.
-    fn of(plan: &Plan, batch: usize, together: usize, chunks: usize) -> Self {
+    fn of(plan: &Plan, images: Range<usize>, together: usize, chunks: usize) -> Self {
         let (rows, band, bands) = (plan.rows(), plan.band, plan.bands());
+        let (first, batch) = (images.start, images.len());
         let pieces = batch.div_ceil(together) * bands;
-        Self { batch, rows, band, bands, together, pieces, chunks: pieces.min(chunks) }
+        Self { first, batch, rows, band, bands, together, pieces, chunks: pieces.min(chunks) }
     }
 
     /// The pieces of a chunk.
@@ -75,7 +78,7 @@ impl Cut {
         (from..to).map(move |piece| {
             let (image, row) = (piece / self.bands * self.together, piece % self.bands * self.band);
             let images = self.together.min(self.batch - image);
-            Piece { image, images, row, rows: self.band.min(self.rows - row) }
+            Piece { image: self.first + image, images, row, rows: self.band.min(self.rows - row) }
         })
     }
 
@@ -106,6 +109,8 @@ pub(super) struct Make<'a> {
     /// `residual` as long as the destination.
     pub(super) finish: Finish,
     pub(super) after: Option<After<'a>>,
+    /// The destination is larger than the second-level cache.
+    pub(super) far: bool,
 }
 
 // SAFETY: pointers of `finish` are read only, or read where the chunk itself writes afterwards.
@@ -122,7 +127,7 @@ impl Make<'_> {
             None if self.weights.len() > HEAVY => self.plan.together_of_heavy(batch, rayon::current_num_threads()),
             _ => self.plan.together(batch),
         };
-        let cut = Cut::of(self.plan, batch, together, CHUNKS);
+        let cut = Cut::of(self.plan, 0..batch, together, CHUNKS);
         let size = 2 * self.plan.made();
         let partial = if sums.is_some() { cut.chunks * size } else { 0 };
         zeroed_f64(partial, |partial| {
@@ -136,6 +141,17 @@ impl Make<'_> {
                 add_in_order(partial, sums);
             }
         });
+    }
+
+    /// Makes some images of the destination on this thread; `sums` as in [`Make::piece`].
+    ///
+    /// # Safety
+    /// As [`Make::all`].
+    pub(super) unsafe fn some(&self, source: Source, images: Range<usize>, sums: *mut f64) {
+        let together = self.plan.fitting().min(images.len());
+        let cut = Cut::of(self.plan, images, together, 1);
+        // SAFETY: the caller's contract.
+        unsafe { self.plan.level.run(Chunk { make: self, source, cut: &cut, chunk: 0, sums }) };
     }
 
     /// Makes a piece from its copy.

@@ -12,8 +12,8 @@ use super::layout::Source;
 use super::method::{Method, with_points};
 use super::patch::Patch;
 use super::points::Points;
-use super::run::Shared;
-use super::scratch::scratch;
+use super::run::{Make, Shared, add_in_order};
+use super::scratch::{scratch, zeroed_f64};
 use super::spread::Spread;
 use crate::nhwc::Level;
 use crate::simd;
@@ -41,6 +41,10 @@ const TILES: usize = 128;
 
 /// Elements between places beyond their tiles, so that the places of a tile do not meet in the same lines of the cache.
 const APART: usize = 16;
+
+/// Floats of the maps of the images that both gradients are made of in turn, about: what one has read, the other should find in
+/// cache.
+const MAPS: usize = 1 << 18;
 
 /// Output channels that are brought back together.
 const LANES: usize = 16;
@@ -106,39 +110,55 @@ pub(super) struct To {
     total: Shared<f32>,
 }
 
-/// The gradient of the weights from the input and the gradient of the output, both checked.
-pub(super) fn weights(method: Method, shape: &ConvShape, sources: [Source; 2], dw: &mut [f32]) {
-    with_points!(method, P, SIDE, OUTS => by::<P, SIDE, OUTS>(shape, sources, dw));
+/// How the gradient of the input is made, and its sums `[2 * channels]`.
+type Data<'a, 'b> = (&'a Make<'a>, Option<&'b mut [f64]>);
+
+/// The gradient of the weights from the input and the gradient of the output, both checked, and that of the input if it is wanted.
+pub(super) fn weights(method: Method, shape: &ConvShape, sources: [Source; 2], data: Option<Data>, dw: &mut [f32]) {
+    with_points!(method, P, SIDE, OUTS => by::<P, SIDE, OUTS>(shape, sources, data, dw));
 }
 
 fn by<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize>(
     shape: &ConvShape,
     sources: [Source; 2],
+    data: Option<Data>,
     dw: &mut [f32],
 ) {
     let level = Level::current();
     let channels = [shape.in_channels, shape.out_channels.next_multiple_of(level.lanes())];
     let len = SIDE * SIDE * channels[0] * channels[1];
     let of = |cut| Turned::<P, SIDE, OUTS> { level, shape, cut, sources, channels, points: PhantomData };
+    let apart = |data: Option<Data>| {
+        if let Some((make, sums)) = data {
+            // SAFETY: the caller checked source and destination.
+            unsafe { make.all(sources[1], shape.batch, sums) }
+        }
+    };
     if len > LEAST {
+        apart(data);
         let turned = of(Cut::new(shape, OUTS, UNITS * HELD / 2, UNITS));
-        scratch(len, |total| {
+        return scratch(len, |total| {
             turned.by_places(total);
             turned.deliver(total, dw);
         });
-    } else {
-        let turned = of(Cut::new(shape, OUTS, HELD, 1));
-        let (tiles, units) = (turned.cut.before(shape.batch * turned.cut.units), shape.batch * turned.cut.units);
-        let chunks = (PARTIAL / len).min(tiles / EACH).clamp(4, 16).min(units.max(1));
-        scratch(chunks * len, |partial| {
-            turned.by_chunks(chunks, partial);
-            let (total, others) = partial.split_at_mut(len);
-            for chunk in others.chunks_exact(len) {
-                simd(|| total.iter_mut().zip(chunk).for_each(|(total, value)| *total += *value));
-            }
-            turned.deliver(total, dw);
-        });
     }
+    let turned = of(Cut::new(shape, OUTS, HELD, 1));
+    let (tiles, units) = (turned.cut.before(shape.batch * turned.cut.units), shape.batch * turned.cut.units);
+    let chunks = (PARTIAL / len).min(tiles / EACH).clamp(4, 16).min(units.max(1));
+    scratch(chunks * len, |partial| {
+        match data {
+            Some((make, sums)) if shape.batch >= chunks => turned.together(make, sums, chunks, partial),
+            data => {
+                apart(data);
+                turned.by_chunks(chunks, partial);
+            }
+        }
+        let (total, others) = partial.split_at_mut(len);
+        for chunk in others.chunks_exact(len) {
+            simd(|| total.iter_mut().zip(chunk).for_each(|(total, value)| *total += *value));
+        }
+        turned.deliver(total, dw);
+    });
 }
 
 impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Turned<'_, P, SIDE, OUTS> {
@@ -157,17 +177,47 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Turned<'_, P, 
         partial.par_chunks_mut(len).enumerate().for_each(|(chunk, total)| {
             total.fill(0.0);
             let [from, to] = [chunk, chunk + 1].map(|chunk| chunk * units / chunks);
-            self.with_values(|values| {
-                let target = To { values, total: Shared(total.as_mut_ptr()) };
-                for first in (from..to).step_by(self.cut.held) {
-                    let end = (first + self.cut.held).min(to);
-                    // SAFETY: the caller checked the sources; the memory is the chunk's own.
-                    unsafe {
-                        (first..end).for_each(|unit| self.spread(target, first, unit));
-                        (0..SIDE * SIDE).for_each(|place| self.sum(target, first..end, place));
-                    }
+            self.add(from..to, total);
+        });
+    }
+
+    /// The same with the gradient of the input: a few images at a time, which both read while they are in cache.
+    fn together(self, make: &Make, sums: Option<&mut [f64]>, chunks: usize, partial: &mut [f32]) {
+        let (batch, len) = (self.shape.batch, partial.len() / chunks);
+        let size = sums.as_ref().map_or(0, |sums| sums.len());
+        let maps = 2 * (self.shape.input_len() + self.shape.output_len()) / batch;
+        let few = (MAPS / maps.max(1)).max(1);
+        zeroed_f64(chunks * size, |partial_sums| {
+            let shared = Shared(partial_sums.as_mut_ptr());
+            partial.par_chunks_mut(len).enumerate().for_each(|(chunk, total)| {
+                total.fill(0.0);
+                let sums = if size == 0 { std::ptr::null_mut() } else { shared.at(chunk * size) };
+                let [from, to] = [chunk, chunk + 1].map(|chunk| chunk * batch / chunks);
+                for first in (from..to).step_by(few) {
+                    let end = (first + few).min(to);
+                    // SAFETY: the caller checked source and destination; the sums are the chunk's own.
+                    unsafe { make.some(self.sources[1], first..end, sums) };
+                    self.add(first * self.cut.units..end * self.cut.units, total);
                 }
             });
+            if let Some(sums) = sums {
+                add_in_order(partial_sums, sums);
+            }
+        });
+    }
+
+    /// Adds the sums of units.
+    fn add(self, units: Range<usize>, total: &mut [f32]) {
+        self.with_values(|values| {
+            let target = To { values, total: Shared(total.as_mut_ptr()) };
+            for first in units.clone().step_by(self.cut.held) {
+                let end = (first + self.cut.held).min(units.end);
+                // SAFETY: the caller checked the sources; the memory is this call's own.
+                unsafe {
+                    (first..end).for_each(|unit| self.spread(target, first, unit));
+                    (0..SIDE * SIDE).for_each(|place| self.sum(target, first..end, place));
+                }
+            }
         });
     }
 

@@ -18,15 +18,15 @@ pub(super) fn backward(shape: &ConvShape, [x, dy]: [Source; 2], data: Option<Dat
     assert_eq!(dw.len(), shape.weights_len(), "convolution: length of the weights' gradient");
     match data {
         None => match Method::of(shape) {
-            Some(method) => turned::weights(method, shape, [x, dy], dw),
+            Some(method) => turned::weights(method, shape, [x, dy], None, dw),
             None => fused(&Plan::bare(Level::current(), shape, Way::Back), shape.batch, [x, dy], None, None, dw),
         },
         Some(data) => {
             let plan = data.packed.plan(shape, Way::Back);
             if let Some(method) = plan.winograd {
-                // SAFETY: `with_make` checked the destination, the caller the source.
-                with_make(plan, shape.batch, data, |make, sums| unsafe { make.all(dy, shape.batch, sums) });
-                return turned::weights(method, shape, [x, dy], dw);
+                return with_make(plan, shape.batch, data, |make, sums| {
+                    turned::weights(method, shape, [x, dy], Some((make, sums)), dw);
+                });
             }
             with_make(plan, shape.batch, data, |make, sums| {
                 fused(plan, shape.batch, [x, dy], Some(make), sums, dw);

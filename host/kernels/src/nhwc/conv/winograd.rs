@@ -14,6 +14,7 @@ use super::points::Points;
 use super::run::{From, Make, Piece};
 use super::scratch::scratch;
 use super::tile::{Finish, Line};
+use crate::prefetch;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -115,6 +116,25 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Tiles<'_, P, S
         [tile / plane, tile % plane / self.across[1], tile % self.across[1]]
     }
 
+    /// Fetches the lines of the destination that [`Restore`] will write to.
+    #[inline(always)]
+    fn announce(&self, tile: usize) {
+        let plan = self.make.plan;
+        let [_, [height, width]] = plan.sizes();
+        let (made, [first, held]) = (plan.made(), self.made);
+        let held = held.min(made - first);
+        let [image, y, x] = self.place(tile);
+        let (row, column) = (self.piece.row + OUTS * y, OUTS * x);
+        for row in row..(row + OUTS).min(height) {
+            let pixel = ((self.piece.image + image) * height + row) * width + column;
+            for x in 0..OUTS.min(width - column) {
+                for at in (0..held).step_by(prefetch::LINE) {
+                    prefetch::to_write(self.make.to.at((pixel + x) * made + first + at));
+                }
+            }
+        }
+    }
+
     /// The matrix products of the places; those of later source channels are added.
     #[inline(always)]
     unsafe fn multiply<V: Lanes>(&self) {
@@ -158,6 +178,9 @@ impl<P: Points<SIDE, OUTS>, const SIDE: usize, const OUTS: usize> Job for Transf
         let layout = &tiles.make.plan.layout;
         let [first, taken] = tiles.taken;
         for tile in 0..tiles.count {
+            if tiles.make.far {
+                tiles.announce(tile);
+            }
             let [image, y, x] = tiles.place(tile);
             let corner = image * tiles.from.image + OUTS * y * layout.line() + OUTS * x * layout.cell;
             for at in (0..taken).step_by(V::N) {
