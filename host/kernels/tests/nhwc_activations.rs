@@ -79,7 +79,7 @@ fn gradient_below(activation: Activation, x: f32) -> Vec<f32> {
     let mut packed = Packed::default();
     pack_backward(&shape, &weights, &mut packed);
     let load = Load { values: &values, affine: None, activation };
-    let below = Some(Below { load, sums: &mut sums });
+    let below = Some(Below { load, branch: None, sums: &mut sums });
     let data = Some(DataGrad { packed: &packed, dx: &mut dx, accumulate: false, below });
     backward(&shape, load, Grad::plain(&vec![1.0; channels]), Wanted { data, ..Wanted::default() });
     dx

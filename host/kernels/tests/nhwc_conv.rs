@@ -156,14 +156,15 @@ struct Options {
     after: Activation,
     accumulate: bool,
     below: bool,
+    branch: bool,
 }
 
 fn random_options(cases: &mut Cases) -> Options {
     let mut coin = || cases.whole(0, 1) == 0;
-    let flags: [bool; 7] = std::array::from_fn(|_| coin());
-    let [affine, norm, bias, residual, accumulate, below, plain] = flags;
+    let flags: [bool; 8] = std::array::from_fn(|_| coin());
+    let [affine, norm, bias, residual, accumulate, below, branch, plain] = flags;
     let activation = if plain { Activation::None } else { random_activation(cases) };
-    Options { affine, activation, norm, bias, residual, after: random_activation(cases), accumulate, below }
+    Options { affine, activation, norm, bias, residual, after: random_activation(cases), accumulate, below, branch }
 }
 
 fn data(cases: &mut Cases, shape: ConvShape, transposed: bool) -> Data {
@@ -213,7 +214,8 @@ fn kernels(d: &Data, level: Level) -> Results<f32> {
         let mut dx = if o.accumulate { d.x.other.clone() } else { vec![7.0; d.x.raw.len()] };
         let mut below_sums = vec![7.0; 2 * d.x.channels];
         let (mut dw, mut db) = (vec![7.0; d.weights.len()], vec![7.0; d.dy.channels]);
-        let below = o.below.then_some(Below { load: x, sums: &mut below_sums });
+        let below =
+            o.below.then_some(Below { load: x, branch: o.branch.then_some(&d.x.other[..]), sums: &mut below_sums });
         let data = Some(DataGrad { packed: &back, dx: &mut dx, accumulate: o.accumulate, below });
         let wanted = Wanted { data, weights: Some(&mut dw), bias: Some(&mut db) };
         let backward = if d.transposed { backward_transposed } else { backward };
@@ -258,7 +260,7 @@ fn reference(d: &Data) -> Results<f64> {
     if o.below {
         let at = pre_activation(&load, d.x.channels);
         dx.iter_mut().zip(at).for_each(|(dx, at)| *dx *= f64::from(o.activation.slope(at as f32)));
-        below_sums = pair_sums(&dx, &double(&d.x.raw), d.x.channels);
+        below_sums = pair_sums(&dx, &double(if o.branch { &d.x.other } else { &d.x.raw }), d.x.channels);
     }
     let db = pair_sums(&dy_last, &dy_last, d.dy.channels)[..d.dy.channels].to_vec();
     (out, sums, dx, below_sums, dw, db)

@@ -134,7 +134,7 @@ impl Case {
         let data = Some(DataGrad { packed: back, dx: &mut self.dx, accumulate: false, below: None });
         times[3] = seconds(|| backward(shape, plain, Grad::plain(&self.dy), Wanted { data, ..Wanted::default() }));
         let mut sums = vec![0.0; 2 * ins];
-        let below = Some(Below { load: lazy, sums: &mut sums });
+        let below = Some(Below { load: lazy, branch: None, sums: &mut sums });
         let data = Some(DataGrad { packed: back, dx: &mut self.dx, accumulate: false, below });
         times[4] = seconds(|| backward(shape, lazy, grad, Wanted { data, weights: Some(&mut self.dw), bias: None }));
         self.times.iter_mut().zip(times).for_each(|(all, time)| all.push(time));

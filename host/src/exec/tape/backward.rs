@@ -9,9 +9,9 @@ use crate::ops::native::Gradients;
 use candle_core::{Device, Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use stillhouse_kernels::nhwc::Grad;
 use stillhouse_kernels::nhwc::activation::scaled;
 use stillhouse_kernels::nhwc::norm::{Coefficients, form};
+use stillhouse_kernels::nhwc::{Activation, Grad};
 
 /// The gradient of a point.
 pub(super) struct Slot {
@@ -19,7 +19,8 @@ pub(super) struct Slot {
     pub(super) dz: Rc<Buffer>,
     /// The gradient is `k0 dz + k1 raw + k2`, formed when it is read.
     pub(super) norm: Option<(Rc<Buffer>, Rc<Coefficients>)>,
-    /// For a batch norm's output: sums of `dz` and of `dz raw` of each channel, where they were taken on the way.
+    /// For a batch norm's output: sums of `dz` and of `dz raw` of each channel, where they were taken on the way. For a sum behind
+    /// its activation that are those of its term that a batch norm made; `dz` is in front of the activation then.
     pub(super) sums: Option<Vec<f64>>,
 }
 
@@ -56,10 +57,30 @@ pub(super) trait Back {
     /// Takes the gradient of the layer's output to its inputs and parameters.
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()>;
 
+    /// How the gradient of the layer's output is taken past it by whoever makes its last part, where it can be.
+    fn passed(&self) -> Option<Passed> {
+        None
+    }
+
     /// The same for a module or recurrent layer whose state alone has a gradient.
     fn back_from_state(&self, _cx: &mut Backward<'_>) -> Result<()> {
         Ok(())
     }
+}
+
+/// A sum behind an activation that its values tell the derivative of.
+pub(super) struct Passed {
+    pub(super) activation: Activation,
+    /// The raw values of a term that a batch norm made.
+    pub(super) branch: Option<Rc<Buffer>>,
+}
+
+/// What the pass that makes the last part of a point's gradient does to it besides.
+pub(super) enum Past {
+    /// The point is a reading of this batch norm: takes the gradient past its activation.
+    Norm(usize),
+    /// The point is a sum.
+    Sum(Passed),
 }
 
 /// A gradient of a parameter.
@@ -218,11 +239,16 @@ impl<'a> Backward<'a> {
         self.slots[layer].is_none()
     }
 
-    /// The batch norm that the point is a reading of, when the gradient can be taken past its activation at once.
-    pub(super) fn norm_below(&self, layer: usize) -> Option<usize> {
-        let norm = self.frame.norm_of[layer]?;
+    /// What can be done at once with the gradient that is handed to the point.
+    pub(super) fn past(&self, layer: usize) -> Option<Past> {
+        if !self.is_last(layer) {
+            return None;
+        }
+        let Some(norm) = self.frame.norm_of[layer] else {
+            return self.frame.nodes[layer].borrow().as_ref()?.back.passed().map(Past::Sum);
+        };
         let alone = norm == layer || (self.is_last(norm) && self.is_empty(norm));
-        (self.is_last(layer) && alone).then_some(norm)
+        alone.then_some(Past::Norm(norm))
     }
 
     /// The gradient of a recurrent layer's state that the frame behind left; that of `hidden` is in the layer's slot already.

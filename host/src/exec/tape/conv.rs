@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use super::backward::{Back, Backward, Slot};
+use super::backward::{Back, Backward, Passed, Past, Slot};
 use super::buffer::Buffer;
 use super::fold::Folded;
 use super::forward::{Made, Run};
@@ -152,16 +152,16 @@ struct Target {
     layer: usize,
     dx: Buffer,
     accumulate: bool,
-    /// The batch norm that the input is a reading of, with its sums.
-    norm: Option<(usize, Vec<f64>)>,
+    /// What is done besides, with its sums.
+    past: Option<(Past, Vec<f64>)>,
 }
 
 impl Convolution {
     fn target(&self, x: &Value, cx: &mut Backward<'_>) -> Option<Target> {
         let layer = self.below?;
-        let norm = cx.norm_below(layer).map(|norm| (norm, vec![0.0; 2 * x.channels()]));
+        let past = cx.past(layer).map(|past| (past, vec![0.0; 2 * x.channels()]));
         let (dx, accumulate) = cx.target(layer, x.raw.len());
-        Some(Target { layer, dx, accumulate, norm })
+        Some(Target { layer, dx, accumulate, past })
     }
 }
 
@@ -182,7 +182,13 @@ impl Back for Convolution {
             packed: &packs.backward,
             dx: &mut target.dx,
             accumulate: target.accumulate,
-            below: target.norm.as_mut().map(|(_, sums)| Below { load: x.load(), sums }),
+            below: target.past.as_mut().map(|(past, sums)| match past {
+                Past::Norm(_) => Below { load: x.load(), branch: None, sums },
+                Past::Sum(Passed { activation, branch }) => {
+                    let load = Load { activation: *activation, ..Load::plain(&x.raw) };
+                    Below { load, branch: branch.as_ref().map(|branch| &branch[..]), sums }
+                }
+            }),
         });
         let wanted = Wanted {
             data,
@@ -192,7 +198,8 @@ impl Back for Convolution {
         self.geometry.backward(x.load(), slot.grad(), wanted);
         drop(slot);
         match target {
-            Some(Target { dx, norm: Some((norm, sums)), .. }) => cx.put_with_sums(norm, dx, sums),
+            Some(Target { dx, past: Some((Past::Norm(norm), sums)), .. }) => cx.put_with_sums(norm, dx, sums),
+            Some(Target { layer, dx, past: Some((_, sums)), .. }) => cx.put_with_sums(layer, dx, sums),
             Some(Target { layer, dx, .. }) => cx.put(layer, dx),
             None => {}
         }

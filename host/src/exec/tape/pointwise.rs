@@ -1,6 +1,6 @@
 //! Activations, sums, products, dropout: what works value by value.
 
-use super::backward::{Back, Backward, Slot, unique};
+use super::backward::{Back, Backward, Passed, Slot, unique};
 use super::buffer::Buffer;
 use super::forward::{Made, Run};
 use super::remade::Later;
@@ -92,6 +92,20 @@ struct Sum {
 }
 
 impl Sum {
+    /// The output tells the derivative of the activation.
+    fn is_told(&self) -> bool {
+        match self.outer {
+            Activation::Relu | Activation::Relu6 => true,
+            Activation::LeakyRelu(slope) => slope > 0.0,
+            _ => false,
+        }
+    }
+
+    /// The term that a batch norm made.
+    fn branch(&self) -> Option<usize> {
+        self.terms.iter().position(Later::is_norm)
+    }
+
     /// The gradient in front of the activation; with it the sums of a term that is a batch norm.
     fn masked(&self, slot: Slot, channels: usize) -> (Rc<Buffer>, Option<(usize, Vec<f64>)>) {
         if self.outer == Activation::None {
@@ -99,15 +113,9 @@ impl Sum {
         }
         let mut dz = unique(slot.formed(channels));
         let mut sums = vec![0.0; 2 * channels];
-        let is_norm = |term: &Value| term.norm.is_some() && term.activation == Activation::None;
         let terms = self.terms.each_ref().map(Later::now);
-        let at = terms.iter().position(is_norm);
-        let told_by_output = match self.outer {
-            Activation::Relu | Activation::Relu6 => true,
-            Activation::LeakyRelu(slope) => slope > 0.0,
-            _ => false,
-        };
-        if told_by_output {
+        let at = self.branch();
+        if self.is_told() {
             let branch = at.map(|at| (&terms[at].raw[..], &mut sums[..]));
             mask_by_output(&mut dz, &self.output.now().raw, self.outer, channels, branch);
             return (Rc::new(dz), at.map(|at| (at, sums)));
@@ -122,7 +130,10 @@ impl Sum {
 
 impl Back for Sum {
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()> {
-        let (dz, mut sums) = self.masked(slot, self.output.channels());
+        let (dz, mut sums) = match slot.sums {
+            Some(sums) => (slot.dz, self.branch().map(|at| (at, sums))),
+            None => self.masked(slot, self.output.channels()),
+        };
         for (at, below) in self.below.iter().enumerate() {
             let Some(below) = below else { continue };
             let of_norm = sums.take_if(|(of, _)| *of == at).map(|(_, sums)| sums);
@@ -130,6 +141,11 @@ impl Back for Sum {
             cx.share(*below, Slot { sums: of_norm.filter(|_| is_norm), ..Slot::plain(dz.clone()) });
         }
         Ok(())
+    }
+
+    fn passed(&self) -> Option<Passed> {
+        let branch = || self.branch().map(|at| self.terms[at].now().raw);
+        self.is_told().then(|| Passed { activation: self.outer, branch: branch() })
     }
 }
 

@@ -47,6 +47,11 @@ impl Value {
 }
 
 impl Later {
+    /// A batch norm's output, and nothing behind it.
+    pub(super) fn is_norm(&self) -> bool {
+        self.0.norm.is_some() && self.0.activation == Activation::None
+    }
+
     /// Channels of the value.
     pub(super) fn channels(&self) -> usize {
         if self.0.has_channels() { self.0.channels() } else { 1 }

@@ -217,6 +217,34 @@ fn activation_of_a_sum_equals_candle_for_every_activation() {
     }
 }
 
+/// The gradient goes past the activation in the pass of the convolution that hands on its last part, and the sums of the batch
+/// norm before it, if there is one, are taken there.
+#[test]
+fn sum_that_a_convolution_reads_last_equals_candle() {
+    let activations = ["relu", "relu6", "leaky_relu", "silu"].map(|name| json!({ "kind": name }));
+    for (at, activation) in activations.into_iter().enumerate() {
+        for norms in [[true, false], [false, true], [true, true], [false, false]] {
+            let mut net = GraphBuilder::new("sums", &[3, 5, 4]);
+            let mut add = |path: &str, table: Value, inputs: &[&Source]| net.layer(path, kind(&table), inputs).unwrap();
+            let conv = |kernel: usize| json!({ "kind": "conv", "out": 3, "kernel": kernel, "padding": kernel / 2 });
+            let terms = [("a", norms[0]), ("b", norms[1])].map(|(path, norm)| {
+                let term = add(path, conv(3), &[&Source::Input]);
+                if norm { add(&format!("{path}.bn"), json!({ "kind": "batch_norm" }), &[&term]) } else { term }
+            });
+            let sum = add("sum", json!({ "kind": "add" }), &[&terms[0], &terms[1]]);
+            let sum = add("sum.act", activation.clone(), &[&sum]);
+            let next = add("next", conv(3), &[&sum]);
+            let next = add("next.bn", json!({ "kind": "batch_norm" }), &[&next]);
+            let beside = add("beside", conv(1), &[&sum]);
+            let inputs = if at % 2 == 0 { vec![&next, &beside] } else { vec![&next, &beside, &sum] };
+            let out = add("out", json!({ "kind": "add" }), &inputs);
+            let graph = net.finish(&out).unwrap();
+            compare(&graph, 3, &trained(&["logits"]));
+            compare(&graph, 3, &trained(&["sum.act", "logits"]));
+        }
+    }
+}
+
 #[test]
 fn second_walk_over_a_tape_gives_the_same_gradients() {
     let [fast, _] = both(&resnet());

@@ -12,8 +12,8 @@ const RUN: usize = 512;
 pub(super) enum After<'a> {
     /// Applies the activation.
     Activate(Activation),
-    /// Multiplies by the derivative of the lazy value; sums are of `value` and `value * raw`.
-    Mask(Load<'a>),
+    /// Multiplies by the derivative of the lazy value; sums are of `value` and `value * other`.
+    Mask(Load<'a>, &'a [f32]),
 }
 
 /// Runs over pixels from `first` on.
@@ -31,14 +31,16 @@ impl Job for Pass<'_> {
     type Output = ();
 
     /// # Safety
-    /// All pixels exist in the values and in the raw values of a mask; `sums` is as described or null.
+    /// All pixels exist in the values and in both arrays of a mask; `sums` is as described or null.
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         // SAFETY: the caller's contract.
         unsafe {
             match self.after {
                 After::Activate(activation) => with_curve!(activation, curve => self.activate::<V, _>(curve)),
-                After::Mask(load) => with_curve!(load.activation, curve => self.mask::<V, _>(load, curve)),
+                After::Mask(load, other) => {
+                    with_curve!(load.activation, curve => self.mask::<V, _>(load, other, curve))
+                }
             }
         }
     }
@@ -94,10 +96,10 @@ impl Pass<'_> {
     }
 
     #[inline(always)]
-    unsafe fn mask<V: Lanes, C: Curve>(&self, load: Load, curve: C) {
+    unsafe fn mask<V: Lanes, C: Curve>(&self, load: Load, other: &[f32], curve: C) {
         let [scale, shift] = load.affine.map_or([std::ptr::null(); 2], |affine| affine.map(<[f32]>::as_ptr));
         // SAFETY: the caller's contract.
-        unsafe { self.pieces::<V>(Mask { raw: load.values.as_ptr(), scale, shift, curve }) }
+        unsafe { self.pieces::<V>(Mask { raw: load.values.as_ptr(), other: other.as_ptr(), scale, shift, curve }) }
     }
 }
 
@@ -153,6 +155,7 @@ impl<V: Lanes, C: Curve> PixelPass<V> for Activate<C> {
 #[derive(Clone, Copy)]
 struct Mask<C> {
     raw: *const f32,
+    other: *const f32,
     scale: *const f32,
     shift: *const f32,
     curve: C,
@@ -185,7 +188,8 @@ impl<V: Lanes, C: Curve> PixelPass<V> for Mask<C> {
                     if !C::IDENTITY {
                         store::<V, FULL>(made, pass.values.add(at), count);
                     }
-                    *sums = [made.add(sums[0]), made.fma(raw, sums[1])];
+                    let other = load::<V, FULL>(self.other.add(at), count);
+                    *sums = [made.add(sums[0]), made.fma(other, sums[1])];
                 }
             }
             total(sums)

@@ -135,18 +135,18 @@ pub(super) fn with_make(plan: &Plan, batch: usize, data: DataGrad, task: impl Fn
     let DataGrad { packed, dx, accumulate, below } = data;
     let [_, [height, width]] = plan.sizes();
     assert_eq!(dx.len(), batch * height * width * plan.made(), "convolution: length of the input's gradient");
-    let (load, sums) = match below {
+    let (after, sums) = match below {
         None => (None, None),
-        Some(Below { load, sums }) => {
+        Some(Below { load, branch, sums }) => {
             load.check(dx.len(), plan.made());
+            assert!(branch.is_none_or(|branch| branch.len() == dx.len()), "convolution: length of the branch below");
             assert_eq!(sums.len(), 2 * plan.made(), "convolution: length of the sums below");
-            (Some(load), Some(sums))
+            (Some(After::Mask(load, branch.unwrap_or(load.values))), Some(sums))
         }
     };
     let to = Shared(dx.as_mut_ptr());
     let residual = if accumulate { to.0.cast_const() } else { std::ptr::null() };
     let finish = Finish { bias: std::ptr::null(), residual, bounds: [0.0; 2], bounded: false };
-    let make =
-        Make { plan, weights: packed.weights.values(), to, finish, after: load.map(After::Mask), far: dx.len() > FAR };
+    let make = Make { plan, weights: packed.weights.values(), to, finish, after, far: dx.len() > FAR };
     task(&make, sums);
 }

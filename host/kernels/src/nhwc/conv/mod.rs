@@ -63,6 +63,8 @@ pub struct Epilogue<'a> {
 pub struct Below<'a> {
     /// The lazy value, as long as `dx`; `dx` is multiplied by `activation'(x * scale + shift)`.
     pub load: Load<'a>,
+    /// What the sums are of in place of the raw `x`, as long as it: for a sum of two, the term that the batch norm makes.
+    pub branch: Option<&'a [f32]>,
     /// `[2 * C]`: of each channel the sum of `dx`, then of each the sum of `dx * x`, `x` raw. Overwritten.
     pub sums: &'a mut [f64],
 }
