@@ -57,8 +57,8 @@ pub(super) trait Back {
     /// Takes the gradient of the layer's output to its inputs and parameters.
     fn back(&self, slot: Slot, cx: &mut Backward<'_>) -> Result<()>;
 
-    /// How the gradient of the layer's output is taken past it by whoever makes its last part, where it can be.
-    fn passed(&self) -> Option<Passed> {
+    /// What whoever makes the last part of the gradient of the layer's output can do for it.
+    fn past(&self) -> Option<Past> {
         None
     }
 
@@ -68,19 +68,16 @@ pub(super) trait Back {
     }
 }
 
-/// A sum behind an activation that its values tell the derivative of.
-pub(super) struct Passed {
-    pub(super) activation: Activation,
-    /// The raw values of a term that a batch norm made.
-    pub(super) branch: Option<Rc<Buffer>>,
-}
-
-/// What the pass that makes the last part of a point's gradient does to it besides.
+/// What the pass that makes the last part of a point's gradient takes it past, with the sums that the batch norm there needs.
 pub(super) enum Past {
-    /// The point is a reading of this batch norm: takes the gradient past its activation.
+    /// The activation, if there is one, of a reading of this batch norm.
     Norm(usize),
-    /// The point is a sum.
-    Sum(Passed),
+    /// The activation of a sum, whose derivative the values tell.
+    Sum {
+        activation: Activation,
+        /// The raw values of the term that a batch norm made.
+        branch: Option<Rc<Buffer>>,
+    },
 }
 
 /// A gradient of a parameter.
@@ -245,7 +242,7 @@ impl<'a> Backward<'a> {
             return None;
         }
         let Some(norm) = self.frame.norm_of[layer] else {
-            return self.frame.nodes[layer].borrow().as_ref()?.back.passed().map(Past::Sum);
+            return self.frame.nodes[layer].borrow().as_ref()?.back.past();
         };
         let alone = norm == layer || (self.is_last(norm) && self.is_empty(norm));
         alone.then_some(Past::Norm(norm))

@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use super::backward::{Back, Backward, Passed, Past, Slot};
+use super::backward::{Back, Backward, Past, Slot};
 use super::buffer::Buffer;
 use super::fold::Folded;
 use super::forward::{Made, Run};
@@ -152,7 +152,7 @@ struct Target {
     layer: usize,
     dx: Buffer,
     accumulate: bool,
-    /// What is done besides, with its sums.
+    /// What it is taken past, with the sums for the batch norm there.
     past: Option<(Past, Vec<f64>)>,
 }
 
@@ -184,7 +184,7 @@ impl Back for Convolution {
             accumulate: target.accumulate,
             below: target.past.as_mut().map(|(past, sums)| match past {
                 Past::Norm(_) => Below { load: x.load(), branch: None, sums },
-                Past::Sum(Passed { activation, branch }) => {
+                Past::Sum { activation, branch } => {
                     let load = Load { activation: *activation, ..Load::plain(&x.raw) };
                     Below { load, branch: branch.as_ref().map(|branch| &branch[..]), sums }
                 }

@@ -1,6 +1,6 @@
 //! Activations, sums, products, dropout: what works value by value.
 
-use super::backward::{Back, Backward, Passed, Slot, unique};
+use super::backward::{Back, Backward, Past, Slot, unique};
 use super::buffer::Buffer;
 use super::forward::{Made, Run};
 use super::remade::Later;
@@ -143,9 +143,9 @@ impl Back for Sum {
         Ok(())
     }
 
-    fn passed(&self) -> Option<Passed> {
+    fn past(&self) -> Option<Past> {
         let branch = || self.branch().map(|at| self.terms[at].now().raw);
-        self.is_told().then(|| Passed { activation: self.outer, branch: branch() })
+        self.is_told().then(|| Past::Sum { activation: self.outer, branch: branch() })
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) struct Piece {
 /// The pieces of a batch, in chunks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
+    /// The first image.
     first: usize,
     batch: usize,
     rows: usize,
@@ -109,7 +110,7 @@ pub(super) struct Make<'a> {
     /// `residual` as long as the destination.
     pub(super) finish: Finish,
     pub(super) after: Option<After<'a>>,
-    /// The destination is larger than the second-level cache.
+    /// No second-level cache holds the destination: its lines are fetched before they are written.
     pub(super) far: bool,
 }
 
