@@ -19,7 +19,7 @@ const STEPS: u64 = 50;
 /// Of the usual rate: with all of it untrained networks part by rounding alone.
 const RATE: f64 = 0.02;
 /// Of networks over time, plain gradient descent.
-const FRAMES_RATE: f64 = 0.1;
+const FRAMES_RATE: f64 = 0.02;
 /// Batches that come in turn.
 const BATCHES: usize = 4;
 /// Relative differences of losses that are always allowed.

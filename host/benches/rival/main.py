@@ -15,7 +15,7 @@ from networks import ConvLstm, network, regressor
 from torch import nn
 
 WIDTHS = {"layer1": 16, "layer2": 32, "layer3": 64}
-STEPS, BATCHES, RATE, FRAMES_RATE = 50, 4, 0.02, 0.1
+STEPS, BATCHES, RATE, FRAMES_RATE = 50, 4, 0.02, 0.02
 
 
 class Frames:
