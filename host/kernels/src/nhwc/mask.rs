@@ -104,12 +104,7 @@ pub fn mask_by_output(
     branch: Option<(&[f32], &mut [f64])>,
 ) {
     assert_eq!(dz.len(), output.len(), "mask: lengths");
-    let told = match activation {
-        Activation::None | Activation::Relu | Activation::Relu6 => true,
-        Activation::LeakyRelu(slope) => slope > 0.0,
-        _ => false,
-    };
-    assert!(told, "the output of {activation:?} does not tell its derivative");
+    assert!(activation.is_told_by_output(), "the output of {activation:?} does not tell its derivative");
     let (rows, level) = (Rows::new(dz.len(), channels), Level::current());
     let Some((raw, sums)) = branch else {
         let len = dz.len();

@@ -62,6 +62,15 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// What it gave tells its derivative.
+    pub fn is_told_by_output(self) -> bool {
+        match self {
+            Self::None | Self::Relu | Self::Relu6 => true,
+            Self::LeakyRelu(slope) => slope > 0.0,
+            _ => false,
+        }
+    }
+
     /// The function at `x`.
     pub fn apply(self, x: f32) -> f32 {
         with_curve!(self, curve => curve.value(x))

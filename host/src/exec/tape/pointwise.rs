@@ -92,13 +92,9 @@ struct Sum {
 }
 
 impl Sum {
-    /// The output tells the derivative of the activation.
+    /// There is an activation, and the output tells its derivative.
     fn is_told(&self) -> bool {
-        match self.outer {
-            Activation::Relu | Activation::Relu6 => true,
-            Activation::LeakyRelu(slope) => slope > 0.0,
-            _ => false,
-        }
+        self.outer != Activation::None && self.outer.is_told_by_output()
     }
 
     /// The term that a batch norm made.

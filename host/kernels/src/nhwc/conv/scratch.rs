@@ -1,9 +1,7 @@
 //! Buffers that threads keep, aligned to cache lines.
 
+use crate::prefetch::LINE;
 use std::cell::RefCell;
-
-/// `f32`s of one cache line.
-const LINE: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
